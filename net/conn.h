@@ -1,0 +1,96 @@
+/* conn.h: one duplex byte connection: a non-blocking socket with filter layers above it (TLS, HTTP CONNECT, WebSocket).
+ *
+ *      owner (visitor, link, origin)
+ *        | net_conn_read / net_conn_write           ^ events
+ *      [ layer: TLS of the link      ]
+ *      [ layer: WebSocket            ]              each layer: net_layer_ops over the one below
+ *      [ layer: TLS of the web port  ]
+ *      [ layer: HTTP CONNECT         ]
+ *      [ socket: fd + uv_poll        ]
+ *
+ * All calls are synchronous and never block. Bytes or UV_ codes come back: UV_EAGAIN = later (an event will say when),
+ * UV_EOF = the peer finished cleanly (FIN; with TLS: close_notify), anything else = broken.
+ *
+ * Events. After a read or write answered UV_EAGAIN, ops->readable / ops->writable is called once it can go on. A reader that stops
+ * before UV_EAGAIN calls net_conn_pause(): no readable event until net_conn_resume(), which brings one (deferred) if anything
+ * is left, also inside a layer. A paused socket still notices that the peer has gone: ops->hangup.
+ * A socket that is not drained does not spin: the watcher is dropped until a read answers UV_EAGAIN again.
+ *
+ * Lifetime: heap; net_conn_close() is asynchronous, idempotent, calls no more events but `closed`, after which the memory is gone.
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "loop.h"
+#include "mdm/mux.h"
+
+struct net_conn;
+struct net_layer;
+
+struct net_conn_ops {
+  void (*readable)(struct net_conn *conn);
+  void (*writable)(struct net_conn *conn);
+  /* The peer closed (half or whole) or reset while paused. `error` 0 = FIN seen, else a UV_ code. Once. NULL = ignored. */
+  void (*hangup)(struct net_conn *conn, int error);
+  void (*closed)(struct net_conn *conn); /* last; may be NULL */
+};
+
+/* Takes a connected or connecting non-blocking stream socket (TCP_NODELAY is set here for TCP). On error the fd is closed. */
+int net_conn_open(struct net_conn **out, struct net_loop *loop, int fd, const struct net_conn_ops *ops, void *owner);
+void net_conn_set_owner(struct net_conn *conn, const struct net_conn_ops *ops, void *owner); /* changes hands */
+void *net_conn_owner(const struct net_conn *conn);
+struct net_loop *net_conn_loop(const struct net_conn *conn);
+
+ssize_t net_conn_read(struct net_conn *conn, void *buffer, size_t capacity);
+/* Takes a prefix of the slices; > 0 bytes taken, or UV_EAGAIN, or an error. What was taken leaves without further calls: a layer that
+ * keeps a remainder keeps at most one record (16 KiB) and flushes it itself when the socket has room. */
+ssize_t net_conn_write(struct net_conn *conn, const struct mdm_slice *slices, size_t count);
+bool net_conn_flushed(const struct net_conn *conn); /* no layer holds bytes */
+void net_conn_pause(struct net_conn *conn);
+void net_conn_resume(struct net_conn *conn);
+bool net_conn_paused(const struct net_conn *conn);
+/* Ends our half after what was taken has left: close_notify of each TLS layer, WebSocket close, then FIN. Reading goes on. */
+int net_conn_shutdown(struct net_conn *conn);
+/* Closes now. `reset`: with RST, so that the peer sees a visible transport error. */
+void net_conn_close(struct net_conn *conn, bool reset);
+
+/* Bytes that were read too far (a PROXY header, a request head) come first out of the next read. Copied; at most 64 KiB. */
+int net_conn_unread(struct net_conn *conn, const void *data, size_t size);
+
+int net_conn_fd(const struct net_conn *conn);
+const struct mdm_address *net_conn_peer(const struct net_conn *conn);  /* of the socket, or as PROXY said */
+const struct mdm_address *net_conn_local(const struct net_conn *conn);
+void net_conn_set_peer(struct net_conn *conn, const struct mdm_address *peer);
+void net_conn_set_notsent_lowat(struct net_conn *conn, unsigned bytes);
+
+/* ---- layers ---- */
+struct net_layer_ops {
+  const char *name;
+  /* As net_conn_read/write, over layer->below (net_layer_read/net_layer_write). A handshake is driven inside read and write;
+   * until it is done they answer UV_EAGAIN. */
+  ssize_t (*read)(struct net_layer *layer, void *buffer, size_t capacity);
+  ssize_t (*write)(struct net_layer *layer, const struct mdm_slice *slices, size_t count);
+  int (*flush)(struct net_layer *layer);   /* own remainder to the one below: 0 = empty, UV_EAGAIN, error */
+  bool (*pending)(const struct net_layer *layer); /* has readable bytes of its own */
+  int (*shutdown)(struct net_layer *layer);       /* say goodbye; 0 or UV_EAGAIN (called again) */
+  void (*free)(struct net_layer *layer);
+};
+struct net_layer {
+  const struct net_layer_ops *ops;
+  struct net_layer *below; /* NULL: the socket */
+  struct net_conn *conn;
+};
+/* Puts a layer on top (owned from now on, freed with the connection). */
+void net_conn_push(struct net_conn *conn, struct net_layer *layer);
+struct net_layer *net_conn_top(const struct net_conn *conn);
+struct net_layer *net_conn_layer(const struct net_conn *conn, const struct net_layer_ops *ops); /* find by kind, topmost first */
+/* For layers: the one below (or the socket). */
+ssize_t net_layer_read(struct net_layer *layer, void *buffer, size_t capacity);
+ssize_t net_layer_write(struct net_layer *layer, const struct mdm_slice *slices, size_t count);
+
+#endif
