@@ -1,0 +1,26 @@
+/* http_head.h: one HTTP/1.1 message head as slices, checked raw before and after llhttp (RFC 9112), and written anew. Owner: http. */
+#ifndef SERVER_HTTP_HEAD_H
+#define SERVER_HTTP_HEAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mdm/auth.h"
+
+#define HTTP_FIELDS_MAX 100u
+struct http_field {
+  struct mdm_text name, value;
+};
+struct http_head {
+  struct mdm_text method, target;   /* request */
+  int status;                       /* answer */
+  struct mdm_text reason;
+  uint8_t minor;                    /* HTTP/1.minor */
+  struct http_field *fields;
+  size_t fields_count;
+};
+/* First field of that name (ASCII case-insensitive), or NULL. */
+const struct http_field *http_head_find(const struct http_head *head, const char *name);
+
+#endif
