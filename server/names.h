@@ -28,10 +28,14 @@ struct route {
   uint16_t port;                     /* as in the Host, 0 if none */
   char user[NET_LABEL_MAX + 1], service[NET_LABEL_MAX + 1];
   bool reserved;                     /* the user label is a reserved one (www, admin, api, ...) */
+  bool fixed;                        /* by a configured domain or *.localhost. When false, a custom domain of this very host wins over
+                                        the guess by the number of labels: look names_key_domain(host) up first */
 };
 /* host: the raw Host value or authority. Never fails otherwise than by ROUTE_INVALID. */
 void names_route(struct route *out, const char *const *domains, size_t domains_count, const char *host, size_t size);
 bool names_reserved(const char *user);   /* labels that nobody may take unless configured */
+/* May `host` be somebody's custom domain: a DNS name of two labels or more, in lower case, that the served domains do not cover? */
+bool names_custom_valid(const char *const *domains, size_t domains_count, const char *host);
 /* Registry keys: "service.user", or "=host" for a custom domain. */
 #define NAMES_KEY_MAX (NAMES_HOST_MAX + 2)
 void names_key_service(char out[static NAMES_KEY_MAX + 1], const char *user, const char *service);

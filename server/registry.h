@@ -14,6 +14,7 @@
 #define REGISTRY_STARTUP_MS 5000u              /* after start any well-formed name may be held */
 #define REGISTRY_HOLDS_MAX 1000u
 #define REGISTRY_HOLDS_PER_USER 50u
+#define REGISTRY_SEEN_MAX 10000u               /* remembered names without an agent, oldest out; about 200 bytes each */
 
 struct registry;
 struct registry_hold; /* one waiting request */
@@ -41,5 +42,27 @@ size_t registry_list(struct registry *registry, const char *user, void (*each)(c
 bool registry_user_known(struct registry *registry, const char *user);
 /* Is `host` granted or claimed as a custom domain? (certificate choice, 421, redirect) */
 bool registry_domain_known(struct registry *registry, const char *host);
+
+/* ---- the worker's side ---- */
+int registry_new(struct registry **out, struct net_loop *loop); /* 0 or UV_ENOMEM */
+void registry_free(struct registry *registry);                  /* no agent holds a name any more; holds are told false. NULL is fine */
+/* Who is known beyond the live names (the user file). Copied; a NULL member knows nobody. */
+struct registry_directory {
+  bool (*user_known)(void *self, const char *user);
+  bool (*domain_known)(void *self, const char *host);
+  void *self;
+};
+void registry_set_directory(struct registry *registry, const struct registry_directory *directory);
+
+/* ---- the agents' side ---- */
+/* `agent` serves `key` with its service `id` from now on; a claim that it has already gets the new id. `shared`: beside other agents (balance).
+ * Holds for the key are told at the end of this iteration. 0, UV_EEXIST (held by another agent), UV_EPERM (a custom domain kept for the user who
+ * had it within REGISTRY_SEEN_MS), UV_ENOMEM. */
+int registry_claim(struct registry *registry, const char *key, struct agent *agent, uint32_t id, bool shared);
+/* Takes away the agent's own claim, if it has one. goodbye: it said so; otherwise it was lost and the name counts as seen. */
+void registry_release(struct registry *registry, const char *key, struct agent *agent, bool goodbye);
+/* The agent that holds the key, the longest-standing first under balance; NULL for none. */
+struct agent *registry_holder(struct registry *registry, const char *key);
+size_t registry_user_services(struct registry *registry, const char *user); /* live names, custom domains not counted */
 
 #endif
