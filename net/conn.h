@@ -9,11 +9,12 @@
  *      [ socket: fd + uv_poll        ]
  *
  * All calls are synchronous and never block. Bytes or UV_ codes come back: UV_EAGAIN = later (an event will say when),
- * UV_EOF = the peer finished cleanly (FIN; with TLS: close_notify), anything else = broken.
+ * UV_EOF = the peer finished cleanly (FIN; with TLS: close_notify), anything else = broken (and stays so).
  *
  * Events. After a read or write answered UV_EAGAIN, ops->readable / ops->writable is called once it can go on. A reader that stops
  * before UV_EAGAIN calls net_conn_pause(): no readable event until net_conn_resume(), which brings one (deferred) if anything
  * is left, also inside a layer. A paused socket still notices that the peer has gone: ops->hangup.
+ * A short read says nothing: read until UV_EAGAIN (which costs no system call after a short read of the socket), or pause.
  * A socket that is not drained does not spin: the watcher is dropped until a read answers UV_EAGAIN again.
  *
  * Lifetime: heap; net_conn_close() is asynchronous, idempotent, calls no more events but `closed`, after which the memory is gone.
@@ -35,7 +36,8 @@ struct net_layer;
 struct net_conn_ops {
   void (*readable)(struct net_conn *conn);
   void (*writable)(struct net_conn *conn);
-  /* The peer closed (half or whole) or reset while paused. `error` 0 = FIN seen, else a UV_ code. Once. NULL = ignored. */
+  /* The peer closed (half or whole) while nobody reads (`error` 0, at most once; bytes before the FIN may still wait), or reset
+   * the connection while paused or after UV_EOF was read (a UV_ code, at most once, then last). NULL = ignored. */
   void (*hangup)(struct net_conn *conn, int error);
   void (*closed)(struct net_conn *conn); /* last; may be NULL */
 };
@@ -48,7 +50,8 @@ struct net_loop *net_conn_loop(const struct net_conn *conn);
 
 ssize_t net_conn_read(struct net_conn *conn, void *buffer, size_t capacity);
 /* Takes a prefix of the slices; > 0 bytes taken, or UV_EAGAIN, or an error. What was taken leaves without further calls: a layer that
- * keeps a remainder keeps at most one record (16 KiB) and flushes it itself when the socket has room. */
+ * keeps a remainder (of one call's records, at most 64 KiB and their overhead) flushes it itself when the socket has room, and
+ * answers UV_EAGAIN until then. */
 ssize_t net_conn_write(struct net_conn *conn, const struct mdm_slice *slices, size_t count);
 bool net_conn_flushed(const struct net_conn *conn); /* no layer holds bytes */
 void net_conn_pause(struct net_conn *conn);
@@ -56,14 +59,16 @@ void net_conn_resume(struct net_conn *conn);
 bool net_conn_paused(const struct net_conn *conn);
 /* Ends our half after what was taken has left: close_notify of each TLS layer, WebSocket close, then FIN. Reading goes on. */
 int net_conn_shutdown(struct net_conn *conn);
-/* Closes now. `reset`: with RST, so that the peer sees a visible transport error. */
+/* Closes now; what a layer still holds is lost (shut down first, or wait for net_conn_flushed). `reset`: with RST, so that the peer sees a visible transport error. */
 void net_conn_close(struct net_conn *conn, bool reset);
 
-/* Bytes that were read too far (a PROXY header, a request head) come first out of the next read. Copied; at most 64 KiB. */
+/* Bytes that were read too far (a PROXY header, a request head) come first out of the next read at this height: a layer that is
+ * pushed afterwards reads them. Copied; at most 64 KiB. Brings a readable event. */
 int net_conn_unread(struct net_conn *conn, const void *data, size_t size);
 
 int net_conn_fd(const struct net_conn *conn);
-const struct mdm_address *net_conn_peer(const struct net_conn *conn);  /* of the socket, or as PROXY said */
+/* Of the socket, or as PROXY said. Asked from the system at the first call: who got it from accept() saves that by set_peer. */
+const struct mdm_address *net_conn_peer(const struct net_conn *conn);
 const struct mdm_address *net_conn_local(const struct net_conn *conn);
 void net_conn_set_peer(struct net_conn *conn, const struct mdm_address *peer);
 void net_conn_set_notsent_lowat(struct net_conn *conn, unsigned bytes);
@@ -79,6 +84,9 @@ struct net_layer_ops {
   bool (*pending)(const struct net_layer *layer); /* has readable bytes of its own */
   int (*shutdown)(struct net_layer *layer);       /* say goodbye; 0 or UV_EAGAIN (called again) */
   void (*free)(struct net_layer *layer);
+  /* The following may be NULL. */
+  int (*handshake)(struct net_layer *layer);      /* 0 = done (again and again), UV_EAGAIN = goes on with the next event, error */
+  bool (*holding)(const struct net_layer *layer); /* keeps bytes that are still to be sent */
 };
 struct net_layer {
   const struct net_layer_ops *ops;
@@ -89,6 +97,9 @@ struct net_layer {
 void net_conn_push(struct net_conn *conn, struct net_layer *layer);
 struct net_layer *net_conn_top(const struct net_conn *conn);
 struct net_layer *net_conn_layer(const struct net_conn *conn, const struct net_layer_ops *ops); /* find by kind, topmost first */
+/* For layers: the owner is to be called (deferred to the end of the iteration) although the socket may say nothing: a handshake
+ * is done, bytes came out of a buffer, room appeared. The conn does it by itself when a handshake() ends inside an event. */
+void net_layer_wake(struct net_layer *layer, bool readable, bool writable);
 /* For layers: the one below (or the socket). */
 ssize_t net_layer_read(struct net_layer *layer, void *buffer, size_t capacity);
 ssize_t net_layer_write(struct net_layer *layer, const struct mdm_slice *slices, size_t count);

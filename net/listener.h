@@ -3,6 +3,7 @@
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
 
+#include "address.h"
 #include "loop.h"
 
 struct net_listener;

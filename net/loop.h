@@ -43,8 +43,10 @@ struct net_loop {
 
 /* `uv` may be the caller's (embedding) or NULL: then the loop makes and owns one. 0 or a UV_ error. */
 int net_loop_init(struct net_loop *loop, uv_loop_t *uv, mdm_mux_pool *pool, struct net_log *log);
-/* Closes the loop's own handles; call after every actor has closed; runs the uv loop until its handles are gone if owned. */
+/* Closes the loop's own handles; call after every actor has closed; runs the uv loop until its handles are gone if owned. With
+ * a caller's uv loop the struct must stay until that loop has run its close callbacks. */
 void net_loop_clean(struct net_loop *loop);
+/* Until net_loop_stop(), or until nothing on it is alive. A net_loop by itself keeps no loop alive. */
 int net_loop_run(struct net_loop *loop);
 void net_loop_stop(struct net_loop *loop); /* thread-safe */
 

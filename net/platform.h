@@ -30,6 +30,8 @@ bool platform_is_terminal(int fd);
 /* Reads a line without echo from the terminal. 0 or UV_. */
 int platform_read_password(const char *prompt, char *out, size_t capacity);
 void platform_no_core_dumps(void);
+/* A log on a pipe whose reader is gone must not end the program. Sockets never raise SIGPIPE here. Call it first in main(). */
+void platform_ignore_broken_pipes(void);
 
 /* Tells when the network changed or the machine woke up (netlink on Linux). The fd becomes readable; drain returns true if it was a real change. */
 int platform_network_watch(int *fd);

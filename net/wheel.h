@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#define NET_WHEEL_TICK_MS 50u
+
 struct net_timer {
   struct net_timer *next, **link; /* NULL link = not armed */
   uint64_t deadline_ms;
@@ -20,8 +22,10 @@ struct net_timer {
 #define NET_WHEEL_LEVELS 4
 struct net_wheel {
   uv_timer_t timer;
-  uint64_t now_tick;
+  uint64_t now_tick;  /* ticks up to this one have been fired */
+  uint64_t wake_tick; /* what the uv_timer is set to; 0 = stopped */
   unsigned armed;
+  uint64_t (*clock_ms)(const struct net_wheel *wheel); /* the uv loop's time, unless a test brings its own */
   struct net_timer *slots[NET_WHEEL_LEVELS][NET_WHEEL_SLOTS];
 };
 
@@ -31,5 +35,7 @@ void net_wheel_close(struct net_wheel *wheel); /* asserts that nothing is armed 
 void net_timer_start(struct net_wheel *wheel, struct net_timer *timer, uint64_t delay_ms);
 void net_timer_stop(struct net_wheel *wheel, struct net_timer *timer); /* idempotent */
 bool net_timer_armed(const struct net_timer *timer);
+/* Fires what is due at `now_ms`. The uv_timer calls it; a test with its own clock may. */
+void net_wheel_advance(struct net_wheel *wheel, uint64_t now_ms);
 
 #endif
