@@ -221,7 +221,7 @@ static void log_emit(struct net_log *log, struct line *line) {
   line->text[line->size++] = '\n';
   if (dropped > 0) {
     struct line notice = {.size = 0};
-    char message[64];
+    char message[96];
     snprintf(message, sizeof message, "%llu log lines were lost: the log could not be written", dropped);
     line_format(&notice, log->config.format, NET_LOG_WARN, NULL, message);
     notice.text[notice.size++] = '\n';

@@ -18,6 +18,7 @@
 #define NET_SCRATCH_SIZE (64u * 1024u) /* one read of a link: four full frames */
 
 struct net_log;
+struct net_loop;
 
 /* Something to do at the end of this loop iteration. Embedded in its owner; queued at most once; FIFO. */
 struct net_task {
