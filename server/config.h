@@ -6,8 +6,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "address.h"
+#include "log.h"
 
 enum access_format { ACCESS_COMBINED, ACCESS_JSON };
 enum clash_policy { CLASH_REJECT, CLASH_REPLACE, CLASH_BALANCE };
@@ -65,9 +67,25 @@ struct server_config {
   char **reserved_allowed; size_t reserved_allowed_count;
   struct server_limits limits;
   struct server_timeouts timeouts;
+  char *file;                    /* --config; NULL none */
+  unsigned verbose;              /* -v, -v -v */
+  bool quiet;                    /* -q */
+  enum net_log_format log_format;
 };
-void server_config_defaults(struct server_config *config);
+void server_config_defaults(struct server_config *config); /* in place; the caller frees with server_config_clean or made it by malloc */
+void server_config_clean(struct server_config *config);    /* what it points to; for one that is embedded or failed half-way */
 struct server_config *server_config_ref(struct server_config *config);
 void server_config_unref(struct server_config *config);
+
+/* What server_config_load() answers; the positive ones are the program's exit codes too. */
+enum config_result { CONFIG_HELP = -2, CONFIG_VERSION = -1, CONFIG_OK = 0, CONFIG_USAGE = 2, CONFIG_WRONG = 3 };
+/* Makes a configuration with one reference: defaults, then `json_text` (may be NULL), then the file of --config, then the flags (without argv[0]).
+ * On CONFIG_USAGE and CONFIG_WRONG `error` has a sentence; for a file it names file, line and key. */
+int server_config_load(struct server_config **out, const char *json_text, int argc, char **argv, char *error, size_t error_size);
+/* Names of settings that differ but cannot change while the server runs. */
+size_t server_config_fixed_changes(struct server_config *now, struct server_config *next, const char **names, size_t capacity);
+bool server_config_loopback_only(const struct server_config *config); /* no --bind leads out of this machine */
+int server_config_admin_address(const char *text, struct mdm_address *address); /* "PORT", "ADDRESS:PORT"; 0 or UV_EINVAL */
+void server_config_help(FILE *out);
 
 #endif

@@ -1,0 +1,577 @@
+/* config_load.c: makes a configuration: defaults, then the JSON file, then the command line, then the rules that join settings. */
+#include "config_table.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "identity.h"
+#include "jsonfile.h"
+
+#define CONFIG_FILE_MAX (1024u * 1024u)
+#define CONFIG_LIST_MAX 1000u /* entries of one list: more is a mistake, not a configuration */
+#define WHY_MAX 512u
+
+struct loader {
+  struct server_config *config;
+  bool replaced[CONFIG_TABLE_MAX]; /* the command line has begun this list anew */
+  char *error;
+  size_t error_size;
+};
+
+static void *member(struct loader *l, const struct setting *s) {
+  return (char *)l->config + s->offset;
+}
+
+static size_t *member_count(struct loader *l, const struct setting *s) {
+  return (size_t *)(void *)((char *)l->config + s->count_offset);
+}
+
+/* ---- one value ---- */
+static bool list_add(struct loader *l, const struct setting *s, const char *text, char *why) {
+  char ***list = member(l, s);
+  size_t *count = member_count(l, s);
+  if (*count >= CONFIG_LIST_MAX) {
+    snprintf(why, WHY_MAX, "has more than %u entries", CONFIG_LIST_MAX);
+    return false;
+  }
+  char *copy = strdup(text);
+  char **larger = realloc(*list, (*count + 1) * sizeof **list);
+  if (larger != NULL)
+    *list = larger;
+  if (copy == NULL || larger == NULL) {
+    free(copy);
+    snprintf(why, WHY_MAX, "out of memory");
+    return false;
+  }
+  larger[(*count)++] = copy;
+  return true;
+}
+
+static bool cidrs_add(struct loader *l, const struct setting *s, const char *text, char *why) {
+  struct net_cidr **list = member(l, s), cidr;
+  size_t *count = member_count(l, s);
+  if (net_cidr_parse(&cidr, text, strlen(text)) != 0) {
+    snprintf(why, WHY_MAX, "must be an address or a range such as 10.0.0.0/8, not \"%s\"", text);
+    return false;
+  }
+  struct net_cidr *larger = *count < CONFIG_LIST_MAX ? realloc(*list, (*count + 1) * sizeof *larger) : NULL;
+  if (larger == NULL) {
+    snprintf(why, WHY_MAX, "has too many entries");
+    return false;
+  }
+  *list = larger;
+  larger[(*count)++] = cidr;
+  return true;
+}
+
+static void list_clear(struct loader *l, const struct setting *s) {
+  size_t *count = member_count(l, s);
+  if (s->type == SETTING_LIST) {
+    char ***list = member(l, s);
+    for (size_t i = 0; i < *count; i++)
+      free((*list)[i]);
+    free(*list);
+    *list = NULL;
+  } else {
+    struct net_cidr **list = member(l, s);
+    free(*list);
+    *list = NULL;
+  }
+  *count = 0;
+}
+
+static bool set_text(struct loader *l, const struct setting *s, const char *text, char *why) {
+  char **place = member(l, s);
+  char *copy = s->path && text[0] == '~' ? net_path_expand(text) : strdup(text);
+  if (copy == NULL) {
+    snprintf(why, WHY_MAX, s->path && text[0] == '~' ? "cannot be expanded: HOME is not set" : "out of memory");
+    return false;
+  }
+  free(*place);
+  *place = copy;
+  return true;
+}
+
+static bool set_choice(struct loader *l, const struct setting *s, const char *text, char *why) {
+  size_t used;
+  for (unsigned i = 0; s->choices[i] != NULL; i++)
+    if (strcmp(s->choices[i], text) == 0) {
+      *(unsigned *)member(l, s) = i;
+      return true;
+    }
+  used = (size_t)snprintf(why, WHY_MAX, "must be");
+  for (unsigned i = 0; s->choices[i] != NULL; i++)
+    used += (size_t)snprintf(why + used, WHY_MAX - used, "%s \"%s\"", i == 0 ? "" : s->choices[i + 1] == NULL ? " or" : ",", s->choices[i]);
+  snprintf(why + used, WHY_MAX - used, ", not \"%.64s\"", text);
+  return false;
+}
+
+static bool number_fits(const struct setting *s, double value) {
+  return value >= (double)s->min && value <= (double)s->max && (s->type == SETTING_SECONDS || value == floor(value));
+}
+
+static void number_why(const struct setting *s, const char *found, char *why) {
+  snprintf(why, WHY_MAX, "must be a %snumber %sfrom %llu to %llu, not %.64s", s->type == SETTING_SECONDS ? "" : "whole ",
+           s->type == SETTING_SECONDS ? "of seconds " : "", (unsigned long long)s->min, (unsigned long long)s->max, found);
+}
+
+static void store_number(struct loader *l, const struct setting *s, double value) {
+  void *place = member(l, s);
+  if (s->type == SETTING_PORT)
+    *(uint16_t *)place = (uint16_t)value;
+  else if (s->type == SETTING_U64)
+    *(uint64_t *)place = (uint64_t)value;
+  else if (s->type == SETTING_SECONDS)
+    *(uint32_t *)place = (uint32_t)(value * 1000.0 + 0.5);
+  else
+    *(uint32_t *)place = (uint32_t)value;
+  if (s->offset == offsetof(struct server_config, https_port))
+    l->config->https_port_set = true;
+}
+
+/* A text from either source. */
+static bool set_from_text(struct loader *l, const struct setting *s, const char *text, char *why) {
+  char *end = NULL;
+  char found[80];
+  double value;
+  if (text[0] == '\0') {
+    snprintf(why, WHY_MAX, "is empty");
+    return false;
+  }
+  if (s->check != NULL && !s->check(text, why, WHY_MAX))
+    return false;
+  switch (s->type) {
+  case SETTING_TEXT:
+    return set_text(l, s, text, why);
+  case SETTING_LIST:
+    return list_add(l, s, text, why);
+  case SETTING_CIDRS:
+    return cidrs_add(l, s, text, why);
+  case SETTING_CHOICE:
+    return set_choice(l, s, text, why);
+  case SETTING_PORT:
+  case SETTING_U32:
+  case SETTING_U64:
+  case SETTING_SECONDS:
+    value = strspn(text, "0123456789.") == strlen(text) ? strtod(text, &end) : -1;
+    if (end == NULL || *end != '\0' || !number_fits(s, value)) {
+      snprintf(found, sizeof found, "\"%.60s\"", text);
+      number_why(s, found, why);
+      return false;
+    }
+    store_number(l, s, value);
+    return true;
+  case SETTING_SWITCH:
+  case SETTING_COUNT:
+  case SETTING_COMMAND:
+    break;
+  }
+  snprintf(why, WHY_MAX, "takes no value");
+  return false;
+}
+
+/* ---- the file ---- */
+static const char *json_kind(const cJSON *item, char *out, size_t size) {
+  if (cJSON_IsString(item))
+    snprintf(out, size, "\"%.60s\"", item->valuestring);
+  else if (cJSON_IsNumber(item))
+    snprintf(out, size, "%g", item->valuedouble);
+  else if (cJSON_IsBool(item))
+    snprintf(out, size, "%s", cJSON_IsTrue(item) ? "true" : "false");
+  else
+    snprintf(out, size, "%s", cJSON_IsArray(item) ? "a list" : cJSON_IsObject(item) ? "an object" : "null");
+  return out;
+}
+
+static int set_strings(struct loader *l, const struct setting *s, struct net_json *json, const cJSON *item, char *why) {
+  const cJSON *entry;
+  if (cJSON_IsString(item)) {
+    if (set_from_text(l, s, item->valuestring, why))
+      return 0;
+    net_json_fail(json, item, "%s", why);
+    return -1;
+  }
+  if (!cJSON_IsArray(item)) {
+    char found[80];
+    net_json_fail(json, item, "must be a text or a list of texts, not %s", json_kind(item, found, sizeof found));
+    return -1;
+  }
+  cJSON_ArrayForEach(entry, item) {
+    char found[80];
+    if (!cJSON_IsString(entry))
+      snprintf(why, WHY_MAX, "must hold texts only, not %s", json_kind(entry, found, sizeof found));
+    else if (set_from_text(l, s, entry->valuestring, why))
+      continue;
+    net_json_fail(json, entry, "%s", why);
+    return -1;
+  }
+  return 0;
+}
+
+static int set_from_json(struct loader *l, const struct setting *s, struct net_json *json, const cJSON *object) {
+  const cJSON *item = net_json_any(json, object, s->name);
+  char why[WHY_MAX] = "", found[80];
+  if (item == NULL)
+    return 0;
+  json_kind(item, found, sizeof found);
+  switch (s->type) {
+  case SETTING_LIST:
+  case SETTING_CIDRS:
+    return set_strings(l, s, json, item, why);
+  case SETTING_TEXT:
+  case SETTING_CHOICE:
+    if (!cJSON_IsString(item))
+      snprintf(why, sizeof why, "must be a text, not %s", found);
+    else if (set_from_text(l, s, item->valuestring, why))
+      return 0;
+    break;
+  case SETTING_SWITCH:
+    if (!cJSON_IsBool(item)) {
+      snprintf(why, sizeof why, "must be true or false, not %s", found);
+      break;
+    }
+    *(bool *)member(l, s) = cJSON_IsTrue(item);
+    return 0;
+  case SETTING_COUNT:
+  case SETTING_PORT:
+  case SETTING_U32:
+  case SETTING_U64:
+  case SETTING_SECONDS:
+    if (!cJSON_IsNumber(item) || !number_fits(s, item->valuedouble)) {
+      number_why(s, found, why);
+      break;
+    }
+    store_number(l, s, item->valuedouble);
+    return 0;
+  case SETTING_COMMAND:
+    return 0;
+  }
+  net_json_fail(json, item, "%s", why);
+  return -1;
+}
+
+static int read_json(struct loader *l, struct net_json *json) {
+  static const char *const sections[] = {NULL, "limits", "timeouts"};
+  const cJSON *root = net_json_root(json);
+  if (!cJSON_IsObject(root)) {
+    net_json_fail(json, root, "the file must hold an object: { \"port\": 8000, ... }");
+    return -1;
+  }
+  for (size_t k = 0; k < sizeof sections / sizeof *sections; k++) {
+    const cJSON *object = root;
+    if (sections[k] != NULL) {
+      int there = net_json_object(json, root, sections[k], &object);
+      if (there < 0)
+        return -1;
+      if (there == 0)
+        continue;
+    }
+    for (size_t i = 0; i < config_table_size; i++) {
+      const struct setting *s = &config_table[i];
+      bool here = sections[k] == NULL ? s->section == NULL : s->section != NULL && strcmp(s->section, sections[k]) == 0;
+      if (here && !s->no_file && set_from_json(l, s, json, object) != 0)
+        return -1;
+    }
+    if (sections[k] != NULL && net_json_finish(json, object) != 0)
+      return -1;
+  }
+  return net_json_finish(json, root);
+}
+
+static int read_file(struct loader *l, const char *path, const char *text) {
+  struct net_json *json = NULL;
+  int status = path != NULL ? net_json_load(&json, path, CONFIG_FILE_MAX) : net_json_parse(&json, "configuration", text, strlen(text));
+  if (status == 0)
+    status = read_json(l, json);
+  if (status != 0) {
+    const char *said = json == NULL ? "" : net_json_error(json);
+    snprintf(l->error, l->error_size, "%s", said[0] == '\0' ? "the configuration cannot be read" : said);
+  }
+  net_json_free(json);
+  return status == 0 ? CONFIG_OK : CONFIG_WRONG;
+}
+
+/* ---- the command line ---- */
+struct arguments {
+  int next, count;
+  char **values;
+};
+
+static int set_argument(struct loader *l, const struct setting *s, const char *shown, const char *value, struct arguments *a) {
+  char why[WHY_MAX] = "";
+  size_t index = (size_t)(s - config_table);
+  bool wants_value = s->type != SETTING_SWITCH && s->type != SETTING_COUNT && s->type != SETTING_COMMAND;
+  if (!wants_value && value != NULL) {
+    snprintf(l->error, l->error_size, "%s takes no value", shown);
+    return CONFIG_USAGE;
+  }
+  if (s->type == SETTING_COMMAND)
+    return s->command;
+  if (s->type == SETTING_SWITCH) {
+    *(bool *)member(l, s) = true;
+    return CONFIG_OK;
+  }
+  if (s->type == SETTING_COUNT) {
+    unsigned *count = member(l, s);
+    *count += *count < s->max;
+    return CONFIG_OK;
+  }
+  if (value == NULL) {
+    if (a->next >= a->count) {
+      snprintf(l->error, l->error_size, "%s wants %s", shown, s->metavar);
+      return CONFIG_USAGE;
+    }
+    value = a->values[a->next++];
+  }
+  if ((s->type == SETTING_LIST || s->type == SETTING_CIDRS) && !l->replaced[index]) {
+    list_clear(l, s);
+    l->replaced[index] = true;
+  }
+  if (set_from_text(l, s, value, why))
+    return CONFIG_OK;
+  snprintf(l->error, l->error_size, "%s %s", shown, why);
+  return CONFIG_USAGE;
+}
+
+static int read_long(struct loader *l, const char *argument, struct arguments *a) {
+  const char *name = argument + 2, *equals = strchr(name, '=');
+  size_t size = equals == NULL ? strlen(name) : (size_t)(equals - name);
+  for (size_t i = 0; i < config_table_size; i++) {
+    const struct setting *s = &config_table[i];
+    if (s->section == NULL && strlen(s->name) == size && strncmp(s->name, name, size) == 0) {
+      char shown[64];
+      snprintf(shown, sizeof shown, "--%s", s->name);
+      return set_argument(l, s, shown, equals == NULL ? NULL : equals + 1, a);
+    }
+  }
+  snprintf(l->error, l->error_size, "unknown option --%.*s; --help lists them", (int)(size > 64 ? 64 : size), name);
+  return CONFIG_USAGE;
+}
+
+/* -v, -vv, -p8000, -p 8000 */
+static int read_letters(struct loader *l, const char *argument, struct arguments *a) {
+  for (const char *letter = argument + 1; *letter != '\0'; letter++) {
+    const struct setting *s = NULL;
+    char shown[3] = {'-', *letter, '\0'};
+    for (size_t i = 0; i < config_table_size; i++)
+      if (config_table[i].letter == *letter)
+        s = &config_table[i];
+    if (s == NULL) {
+      snprintf(l->error, l->error_size, "unknown option %s; --help lists them", shown);
+      return CONFIG_USAGE;
+    }
+    bool takes_rest = s->metavar != NULL && letter[1] != '\0';
+    int status = set_argument(l, s, shown, takes_rest ? letter + 1 : NULL, a);
+    if (status != CONFIG_OK || takes_rest)
+      return status;
+  }
+  return CONFIG_OK;
+}
+
+static int read_arguments(struct loader *l, int argc, char **argv) {
+  struct arguments a = {.count = argc, .values = argv};
+  while (a.next < argc) {
+    const char *argument = argv[a.next++];
+    int status;
+    if (strncmp(argument, "--", 2) == 0 && argument[2] != '\0') {
+      status = read_long(l, argument, &a);
+    } else if (argument[0] == '-' && argument[1] != '\0' && argument[1] != '-') {
+      status = read_letters(l, argument, &a);
+    } else {
+      snprintf(l->error, l->error_size, "\"%.64s\" is no option; --help lists them", argument);
+      return CONFIG_USAGE;
+    }
+    if (status != CONFIG_OK)
+      return status;
+  }
+  return CONFIG_OK;
+}
+
+/* ---- rules that join settings ---- */
+static bool pair_whole(struct loader *l, const char *a, const char *a_name, const char *b, const char *b_name) {
+  if ((a == NULL) == (b == NULL))
+    return true;
+  snprintf(l->error, l->error_size, "%s and %s belong together: %s is missing", a_name, b_name, a == NULL ? a_name : b_name);
+  return false;
+}
+
+static bool bind_is_loopback(const char *text) {
+  struct mdm_address address;
+  return strcmp(text, "localhost") == 0 || (net_address_parse(&address, text, strlen(text)) == 0 && net_address_is_loopback(&address));
+}
+
+bool server_config_loopback_only(const struct server_config *config) {
+  for (size_t i = 0; i < config->binds_count; i++)
+    if (!bind_is_loopback(config->binds[i]))
+      return false;
+  return true;
+}
+
+static bool check_rules(struct loader *l) {
+  struct server_config *c = l->config;
+  bool certificates = c->tls_cert != NULL || c->tls_dir != NULL;
+  if (!pair_whole(l, c->tls_cert, "tls-cert", c->tls_key, "tls-key") || !pair_whole(l, c->link_cert, "link-cert", c->link_key, "link-key"))
+    return false;
+  if (c->redirect_http && !certificates) {
+    snprintf(l->error, l->error_size, "redirect-http needs a certificate: give tls-cert and tls-key, or tls-dir");
+    return false;
+  }
+  if (c->https_port_set && !certificates) {
+    snprintf(l->error, l->error_size, "https-port needs a certificate: give tls-cert and tls-key, or tls-dir");
+    return false;
+  }
+  if (certificates && !c->https_port_set)
+    c->https_port = 8443;
+  if ((c->port != 0 && (c->port == c->client_port || (certificates && c->port == c->https_port))) ||
+      (certificates && c->client_port != 0 && c->client_port == c->https_port)) {
+    snprintf(l->error, l->error_size, "port, client-port and https-port must differ");
+    return false;
+  }
+  if (c->proxy_protocol && c->trusted_count == 0) {
+    snprintf(l->error, l->error_size, "proxy-protocol needs trusted-proxy: the header is taken only from addresses named there");
+    return false;
+  }
+  if (c->plaintext && !server_config_loopback_only(c)) {
+    snprintf(l->error, l->error_size, "plaintext is for loopback only: take bind away, or plaintext");
+    return false;
+  }
+  if (c->auth_config != NULL && c->auth_plugin == NULL) {
+    snprintf(l->error, l->error_size, "auth-config is the configuration of auth-plugin, which is not given");
+    return false;
+  }
+  if (c->timeouts.silence_ms <= c->timeouts.heartbeat_ms) {
+    snprintf(l->error, l->error_size, "timeouts: silence must be longer than heartbeat");
+    return false;
+  }
+  return true;
+}
+
+/* $STATE_DIRECTORY (systemd), else the system's place for root, else the user's. */
+static bool default_state_dir(struct loader *l) {
+  const char *systemd = getenv("STATE_DIRECTORY"), *xdg = getenv("XDG_STATE_HOME");
+  char *dir = NULL;
+  if (l->config->state_dir != NULL)
+    return true;
+  if (systemd != NULL && systemd[0] == '/')
+    dir = strndup(systemd, strcspn(systemd, ":"));
+  else if (geteuid() == 0)
+    dir = strdup("/var/lib/mdm-tunnel");
+  else if (xdg != NULL && xdg[0] == '/') {
+    if (asprintf(&dir, "%s/mdm-tunnel", xdg) < 0)
+      dir = NULL;
+  } else
+    dir = net_path_expand("~/.local/state/mdm-tunnel");
+  l->config->state_dir = dir;
+  if (dir == NULL)
+    snprintf(l->error, l->error_size, "no place for the link key: HOME is not set; give state-dir");
+  return dir != NULL;
+}
+
+int server_config_load(struct server_config **out, const char *json_text, int argc, char **argv, char *error, size_t error_size) {
+  struct loader l = {.error = error, .error_size = error_size};
+  struct server_config scratch;
+  *out = NULL;
+  error[0] = '\0';
+  /* First only to find --config, --help and mistakes. */
+  server_config_defaults(&scratch);
+  l.config = &scratch;
+  int status = read_arguments(&l, argc, argv);
+  if (status != CONFIG_OK) {
+    server_config_clean(&scratch);
+    return status;
+  }
+  l = (struct loader){.error = error, .error_size = error_size, .config = malloc(sizeof *l.config)};
+  if (l.config == NULL) {
+    server_config_clean(&scratch);
+    snprintf(error, error_size, "out of memory");
+    return CONFIG_WRONG;
+  }
+  server_config_defaults(l.config);
+  if (json_text != NULL)
+    status = read_file(&l, NULL, json_text);
+  if (status == CONFIG_OK && scratch.file != NULL)
+    status = read_file(&l, scratch.file, NULL);
+  server_config_clean(&scratch);
+  if (status == CONFIG_OK)
+    status = read_arguments(&l, argc, argv);
+  if (status == CONFIG_OK && (!check_rules(&l) || !default_state_dir(&l)))
+    status = CONFIG_WRONG;
+  if (status == CONFIG_OK)
+    *out = l.config;
+  else
+    server_config_unref(l.config);
+  return status;
+}
+
+int server_config_admin_address(const char *text, struct mdm_address *address) {
+  const char *host;
+  size_t host_size;
+  uint16_t port = 0;
+  if (strspn(text, "0123456789") == strlen(text) && strlen(text) > 0 && strlen(text) <= 5 && strtoul(text, NULL, 10) <= 65535) {
+    int status = net_address_parse(address, "127.0.0.1", 9);
+    address->port = (uint16_t)strtoul(text, NULL, 10);
+    return status;
+  }
+  if (net_host_port_split(text, strlen(text), &host, &host_size, &port) != 0 || host_size == 0)
+    return UV_EINVAL;
+  if (host_size == 9 && memcmp(host, "localhost", 9) == 0)
+    host = "127.0.0.1";
+  if (net_address_parse(address, host, host_size) != 0)
+    return UV_EINVAL;
+  if (port == 0 && !(strlen(text) > 2 && strcmp(text + strlen(text) - 2, ":0") == 0))
+    return UV_EINVAL;
+  address->port = port;
+  return 0;
+}
+
+/* ---- reload ---- */
+static bool same_list(char **a, size_t a_count, char **b, size_t b_count) {
+  if (a_count != b_count)
+    return false;
+  for (size_t i = 0; i < a_count; i++)
+    if (strcmp(a[i], b[i]) != 0)
+      return false;
+  return true;
+}
+
+static bool same_value(const struct setting *s, struct loader *a, struct loader *b) {
+  const void *x = member(a, s), *y = member(b, s);
+  switch (s->type) {
+  case SETTING_SWITCH:
+    return *(const bool *)x == *(const bool *)y;
+  case SETTING_PORT:
+    return *(const uint16_t *)x == *(const uint16_t *)y;
+  case SETTING_COUNT:
+  case SETTING_U32:
+  case SETTING_SECONDS:
+  case SETTING_CHOICE:
+    return *(const uint32_t *)x == *(const uint32_t *)y;
+  case SETTING_U64:
+    return *(const uint64_t *)x == *(const uint64_t *)y;
+  case SETTING_TEXT: {
+    const char *p = *(char *const *)x, *q = *(char *const *)y;
+    return p == NULL || q == NULL ? p == q : strcmp(p, q) == 0;
+  }
+  case SETTING_LIST:
+    return same_list(*(char **const *)x, *member_count(a, s), *(char **const *)y, *member_count(b, s));
+  case SETTING_CIDRS:
+  case SETTING_COMMAND:
+    return true;
+  }
+  return true;
+}
+
+size_t server_config_fixed_changes(struct server_config *now, struct server_config *next, const char **names, size_t capacity) {
+  struct loader a = {.config = now}, b = {.config = next};
+  size_t count = 0;
+  for (size_t i = 0; i < config_table_size && count < capacity; i++)
+    if (config_table[i].fixed && config_table[i].type != SETTING_COMMAND && !same_value(&config_table[i], &a, &b))
+      names[count++] = config_table[i].name;
+  return count;
+}
