@@ -172,7 +172,7 @@ struct mdm_mux_callbacks {
    * `text` is `text_size` bytes of untrusted UTF-8. */
   void (*goaway)(mdm_mux *mux, uint32_t last_id, uint16_t code, const char *text, size_t text_size, void *user);
   /* There is output where there was none. Call mdm_mux_output soon (end of this loop iteration);
-   * `urgent`: control that should not wait (PING, PONG, RESET of a flood). */
+   * `urgent`: control that should not wait (PING, PONG, GOAWAY). Only note it here: this is called from within other calls. */
   void (*want_output)(mdm_mux *mux, bool urgent, void *user);
 };
 
@@ -216,6 +216,8 @@ MDM_API uint64_t mdm_mux_last_receive_us(const mdm_mux *mux);
  * once no stream is left and the output is empty. text: at most 1024 bytes. */
 MDM_API int mdm_mux_goaway(mdm_mux *mux, enum mdm_goaway code, const char *text);
 MDM_API bool mdm_mux_drained(const mdm_mux *mux);
+/* How many streams can still be opened here; near 0 the owner replaces the link (at 0 mdm_stream_open is ESTATE). */
+MDM_API uint32_t mdm_mux_ids_left(const mdm_mux *mux);
 /* Timers of the session: drain steps, stall limits, shrinking, ping timeouts of rate. Call about every 100 ms while streams live. */
 MDM_API void mdm_mux_tick(mdm_mux *mux);
 MDM_API const char *mdm_mux_failure(const mdm_mux *mux); /* a sentence once failed, else NULL */
