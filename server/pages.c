@@ -96,7 +96,7 @@ struct text {
 };
 
 static void text_bytes(struct text *text, const char *data, size_t size) {
-  if (text->failed) {
+  if (text->failed || !size) {
     return;
   }
   if (size > text->capacity - text->size) {
