@@ -210,7 +210,8 @@ void mdm_stream_finish(mdm_stream *stream) {
     return;
   stream->fin_sent = true;
   stream->ready = false;
-  mux->output.reserved = 0;
+  if (mux->turn == stream)
+    mux->output.reserved = 0;
   schedule_update(stream);
   if (mux->output.open_stream == stream)
     mux->output.open_header[3] |= FRAME_FLAG_FIN;
