@@ -13,10 +13,12 @@
 struct net_identity {
   struct evp_pkey_st *key;
   struct x509_st *certificate;
+  struct stack_st_X509 *chain; /* what else the certificate file had; NULL = nothing */
   uint8_t fingerprint[NET_FINGERPRINT_SIZE];
 };
 
-/* Loads, or makes and saves when both files are missing (`made` tells). Refuses a key file that others may read. `error` gets a sentence. */
+/* Loads, or makes and saves when both files are missing (`made` tells; it may be NULL). A key
+ * without certificate gets a new certificate: the fingerprint is the key's. Refuses a key file that others may read. `error` gets a sentence. */
 int net_identity_load(struct net_identity *identity, const char *state_dir, bool *made, char *error, size_t error_size);
 int net_identity_load_files(struct net_identity *identity, const char *cert, const char *key, char *error, size_t error_size);
 void net_identity_clean(struct net_identity *identity);

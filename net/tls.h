@@ -12,6 +12,7 @@
 #define NET_FINGERPRINT_TEXT 52 /* "SHA256:" + 43 base64 characters without padding + NUL, as ssh prints it */
 #define NET_TLS_EXPORTER_SIZE 32
 #define NET_ALPN_LINK "mdm-mux/1"
+#define NET_TLS_DEPTH_MAX 3 /* the link inside the web port inside an https proxy */
 
 typedef struct ssl_ctx_st SSL_CTX;
 struct net_tls_context; /* counted reference to an SSL_CTX and its tickets */
@@ -31,12 +32,25 @@ SSL_CTX *net_tls_context_ssl(struct net_tls_context *context);
 /* Wraps an SSL_CTX made elsewhere (the server's SNI store); takes the reference. */
 struct net_tls_context *net_tls_context_take(SSL_CTX *ssl);
 
+/* For a server's own SSL_CTX (its SNI store): house settings, TLS 1.2 and 1.3, no certificate, no tickets yet. */
+int net_tls_web_server(SSL_CTX **out, char *error, size_t error_size);
+
+/* A ring of ticket keys, current and previous, 12 h each. Thread-safe, counted. One ring for every SSL_CTX of a port, so that a ticket
+ * is good after the SNI switch and after a reload. The SSL_CTX takes its own reference. */
+struct net_tls_tickets;
+struct net_tls_tickets *net_tls_tickets_new(void); /* NULL: out of memory */
+void net_tls_tickets_unref(struct net_tls_tickets *tickets);
+int net_tls_tickets_attach(struct net_tls_tickets *tickets, SSL_CTX *ssl); /* 0 or UV_ENOMEM */
+
 struct net_tls_options {
   bool server;
   const char *server_name; /* client: SNI and host name check; NULL for none */
   const char *alpn;        /* client: one protocol to offer, or NULL. Server: set on the SSL_CTX */
 };
-/* Puts TLS on top of `conn`. The handshake goes on by itself with the events; net_tls_established tells. */
+/* Puts TLS on top of `conn`, at most NET_TLS_DEPTH_MAX deep. The handshake goes on by itself with the events; when it is over, both
+ * ops->writable and ops->readable are called; net_tls_established tells. A failed one answers every read and write with its error
+ * (UV_EPROTO for TLS's own); net_tls_error has the sentence. FIN without close_notify is UV_ECONNRESET. A client of a context that
+ * verifies needs a server_name. */
 int net_tls_push(struct net_conn *conn, struct net_tls_context *context, const struct net_tls_options *options);
 bool net_tls_established(const struct net_conn *conn);
 /* Of the topmost TLS layer; valid once established. */
