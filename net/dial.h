@@ -24,10 +24,17 @@ struct net_endpoint {
   uint16_t port;
   char path[256];     /* WS/WSS */
 };
-/* One -h value: "host", "host:port", or ws:// wss:// http:// https:// URL. `carrier_auto`: a plain host gives two endpoints (TLS on `port`, WSS on 443).
+/* One -h value: "host", "host:port", or a ws:// wss:// http:// https:// URL ("/" as path means NET_LINK_PATH). `carrier`: "tls", "ws", "auto" or NULL (auto).
+ * A plain host gives: tls, TLS on its port or `port`; ws, WSS then WS on its port, else on 443 and 80; auto, TLS, then WSS on 443 (a loopback host: TLS only).
  * Returns how many were written (1 or 2), or UV_EINVAL with a sentence. */
 int net_endpoint_parse(struct net_endpoint out[2], const char *text, size_t size, uint16_t port, const char *carrier,
                        char *error, size_t error_size);
+
+/* "tls://host:port", "wss://host:port/path": for logs and sentences. */
+#define NET_ENDPOINT_TEXT 600
+const char *net_endpoint_text(char out[static NET_ENDPOINT_TEXT], const struct net_endpoint *endpoint);
+/* localhost, *.localhost, 127.0.0.0/8, ::1: known to be this machine without asking anybody. */
+bool net_host_is_loopback(const char *host);
 
 struct net_proxy {
   char host[256];

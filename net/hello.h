@@ -32,7 +32,7 @@ struct net_hello {
   char client_name[NET_TEXT_MAX + 1];   /* --name, default the host's name */
   bool name_explicit;                   /* --name was given: a clash is refused; otherwise NAME-2 is taken */
   uint8_t instance[NET_INSTANCE_SIZE];  /* random, of this process */
-  uint64_t epoch;                       /* raised at each connect of the instance */
+  uint64_t epoch;                       /* raised at each connect of the instance; at most 2^53 - 1 (JSON) */
   uint32_t open_credit, max_streams;
   bool resume;                          /* feature; not offered in version 0.1 */
 };
@@ -96,10 +96,19 @@ void net_services_clean(struct net_services *m);
 void net_services_ok_clean(struct net_services_ok *m);
 void net_ready_clean(struct net_ready *m);
 
+/* The version that both sides speak, the highest one, or 0 when there is none (GOAWAY VERSION). */
+uint32_t net_version_choose(const struct net_hello *m);
+
+/* What an Ed25519 key signs in AUTH: the label, the challenge's nonce, the link's TLS exporter. The exporter's own label is NET_AUTH_EXPORTER. */
+#define NET_AUTH_CONTEXT "mdm-mux auth v1"
+#define NET_AUTH_EXPORTER "EXPORTER-mdm-mux-auth-v1"
+#define NET_AUTH_SIGNED_SIZE (sizeof NET_AUTH_CONTEXT - 1 + NET_NONCE_SIZE + 32)
+void net_auth_signed_text(uint8_t out[static NET_AUTH_SIGNED_SIZE], const uint8_t nonce[static NET_NONCE_SIZE], const uint8_t exporter[static 32]);
+
 /* Tokens: "mdm1." base64url(32 random bytes) "." fingerprint text without "SHA256:". The text after the last dot pins the server. */
 #define NET_TOKEN_SECRET_SIZE 32
 int net_token_make(char out[static NET_TEXT_MAX + 1], const uint8_t fingerprint[static 32]);
-/* Splits: secret (32 bytes) and fingerprint. has_fingerprint false for foreign tokens (a hook's own), which are opaque text. */
+/* 0 or UV_EINVAL: it begins as one of ours but is cut or mistyped. Splits: secret (32 bytes) and fingerprint. has_fingerprint false for foreign tokens (a hook's own), which are opaque text. */
 int net_token_parse(const char *token, uint8_t secret[static NET_TOKEN_SECRET_SIZE], uint8_t fingerprint[static 32], bool *has_fingerprint);
 
 #endif
