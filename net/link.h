@@ -9,6 +9,10 @@
 #include "conn.h"
 #include "mdm/mux.h"
 
+#define NET_LINK_NOTSENT_LOWAT (16u * 1024u) /* what the kernel may hold unsent: what comes later can still go ahead */
+#define NET_LINK_LAST_WORDS_MS 1000u         /* for a GOAWAY to leave and the peer to hang up */
+#define NET_LINK_GRACE_MS 2000u              /* for the peer to be heard after we ourselves were stopped or asleep */
+#define NET_PROBES_MAX 64u
 #define NET_HEARTBEAT_MS 5000u     /* a ping when nothing was received for so long */
 #define NET_SILENCE_MS 14000u      /* nothing received for so long: the link is dead (noticed within 15 s) */
 
@@ -30,25 +34,32 @@ struct net_link_options {
   const struct net_link_ops *ops;
   void *owner;
 };
-/* Takes `conn` (already with its layers). 0 or UV_; on error the connection is closed. */
+/* Takes `conn` (already with its layers, perhaps still in their handshakes). 0 or UV_; on error the connection is closed. No op is called from
+ * inside. Urgent output (PING, PONG, RESET) leaves right after the bytes that caused it were fed, everything else at the end of the iteration. */
 int net_link_open(struct net_link **out, struct net_conn *conn, const struct net_link_options *options);
 void *net_link_owner(const struct net_link *link);
-mdm_mux *net_link_mux(const struct net_link *link);
+mdm_mux *net_link_mux(const struct net_link *link); /* NULL once ended() is called */
 struct net_conn *net_link_conn(const struct net_link *link);
-/* GOAWAY; existing streams finish; then drained() and a clean end by the owner's net_link_close. */
+/* GOAWAY; existing streams finish; then drained() and a clean end by the owner's net_link_close. Without drained(): ended(0). */
 void net_link_drain(struct net_link *link, enum mdm_goaway code, const char *text);
 /* GOAWAY with a code and text goes out (bounded: 1 s), then the connection closes; ended() is called with UV_ECANCELED. */
 void net_link_refuse(struct net_link *link, enum mdm_goaway code, const char *text);
-/* Pings and answers how: done(alive) within timeout_ms. One at a time (a second asks to be told too, up to 64). */
+/* Pings and answers how: done(alive) within timeout_ms. A second probe meanwhile asks to be told too, up to NET_PROBES_MAX; one more is told
+ * `true`. Bytes that arrive in the second half of the time count as an answer, so that a slow and busy link is not taken for dead. When
+ * the link ends or is closed, the answer is `false`, at the next tick. */
 struct net_probe {
   struct net_probe *next;
   struct net_timer timer;
   struct net_link *link;
   void (*done)(struct net_probe *probe, bool alive);
+  struct net_loop *loop;
+  uint64_t alive_from_ms;
+  bool surplus;
 };
 void net_link_probe(struct net_link *link, struct net_probe *probe, uint32_t timeout_ms);
 void net_probe_cancel(struct net_probe *probe);
-/* Closes everything now; no more callbacks; frees. */
+/* Closes everything now (streams with their callbacks); no more ops; frees. Inside an op or a stream's callback it is done at the end of the
+ * iteration. After a drain the peer is told goodbye in order (close_notify, FIN). */
 void net_link_close(struct net_link *link);
 
 #endif
