@@ -1,4 +1,5 @@
-/* endpoint.c: where to dial, out of the text that a user gave: a host, a URL of a carrier, the URL of a proxy. No I/O. */
+/* endpoint.c: where to dial, out of the text that a user gave: a host, a URL of a carrier, the URL of a proxy. No I/O.
+ */
 #include "dial.h"
 
 #include <sodium.h>
@@ -10,13 +11,12 @@
 #include "address.h"
 #include "text.h"
 
-#define PORT_WS 80u
-#define PORT_WSS 443u
-#define PORT_PROXY 8080u
+#define PORT_WS        80u
+#define PORT_WSS       443u
+#define PORT_PROXY     8080u
 #define CREDENTIAL_MAX 1024u
 
-bool net_host_is_loopback(const char *host)
-{
+bool net_host_is_loopback(const char *host) {
   char folded[NET_HOST_NAME_MAX + 1];
   struct mdm_address address;
   size_t size = strlen(host);
@@ -28,25 +28,25 @@ bool net_host_is_loopback(const char *host)
   }
   static const char suffix[] = ".localhost";
   size = strlen(folded);
-  return strcmp(folded, suffix + 1) == 0 || (size > sizeof suffix - 1 && strcmp(folded + size - (sizeof suffix - 1), suffix) == 0);
+  return strcmp(folded, suffix + 1) == 0 ||
+         (size > sizeof suffix - 1 && strcmp(folded + size - (sizeof suffix - 1), suffix) == 0);
 }
 
 static const char *const carrier_names[] = {
-    [NET_CARRIER_NONE] = "tcp", [NET_CARRIER_PLAIN] = "plain", [NET_CARRIER_TLS] = "tls", [NET_CARRIER_WS] = "ws", [NET_CARRIER_WSS] = "wss",
+    [NET_CARRIER_NONE] = "tcp", [NET_CARRIER_PLAIN] = "plain", [NET_CARRIER_TLS] = "tls",
+    [NET_CARRIER_WS] = "ws",    [NET_CARRIER_WSS] = "wss",
 };
 
-const char *net_endpoint_text(char out[static NET_ENDPOINT_TEXT], const struct net_endpoint *endpoint)
-{
+const char *net_endpoint_text(char out[static NET_ENDPOINT_TEXT], const struct net_endpoint *endpoint) {
   bool literal = strchr(endpoint->host, ':') != NULL;
   bool path = endpoint->carrier == NET_CARRIER_WS || endpoint->carrier == NET_CARRIER_WSS;
-  (void)snprintf(out, NET_ENDPOINT_TEXT, "%s://%s%s%s:%u%s", carrier_names[endpoint->carrier], literal ? "[" : "", endpoint->host,
-                 literal ? "]" : "", (unsigned)endpoint->port, path ? endpoint->path : "");
+  (void)snprintf(out, NET_ENDPOINT_TEXT, "%s://%s%s%s:%u%s", carrier_names[endpoint->carrier], literal ? "[" : "",
+                 endpoint->host, literal ? "]" : "", (unsigned)endpoint->port, path ? endpoint->path : "");
   return out;
 }
 
 /* "host[:port]" into host (folded, an IP literal without brackets) and port, 0 when none is given. */
-static bool authority_read(char host[static 256], uint16_t *port, const char *text, size_t size)
-{
+static bool authority_read(char host[static 256], uint16_t *port, const char *text, size_t size) {
   const char *name;
   size_t name_size;
   struct mdm_address address;
@@ -61,8 +61,7 @@ static bool authority_read(char host[static 256], uint16_t *port, const char *te
   return net_text_host_fold(host, name, name_size);
 }
 
-static bool path_valid(const char *text, size_t size)
-{
+static bool path_valid(const char *text, size_t size) {
   for (size_t i = 0; i < size; i++) {
     if (text[i] <= ' ' || text[i] >= 0x7f || text[i] == '#' || text[i] == '\\') {
       return false;
@@ -71,17 +70,19 @@ static bool path_valid(const char *text, size_t size)
   return size < sizeof((struct net_endpoint *)0)->path;
 }
 
-static int url_parse(struct net_endpoint *out, bool secure, const char *text, const char *rest, size_t size, char *error, size_t error_size)
-{
+static int url_parse(struct net_endpoint *out, bool secure, const char *text, const char *rest, size_t size,
+                     char *error, size_t error_size) {
   const char *slash = memchr(rest, '/', size);
   size_t authority = slash != NULL ? (size_t)(slash - rest) : size;
   size_t path = size - authority;
   if (memchr(rest, '@', authority) != NULL) {
-    (void)net_sentence(error, error_size, "a server address takes no user name or password; use --token or `mdm-tunnel-client login`");
+    (void)net_sentence(error, error_size,
+                       "a server address takes no user name or password; use --token or `mdm-tunnel-client login`");
     return UV_EINVAL;
   }
   if (!authority_read(out->host, &out->port, rest, authority) || (path > 0 && !path_valid(slash, path))) {
-    (void)net_sentence(error, error_size, "\"%.*s\" is no address like wss://example.com or https://example.com:8443/path",
+    (void)net_sentence(error, error_size,
+                       "\"%.*s\" is no address like wss://example.com or https://example.com:8443/path",
                        (int)(size + (size_t)(rest - text)), text);
     return UV_EINVAL;
   }
@@ -98,8 +99,7 @@ static int url_parse(struct net_endpoint *out, bool secure, const char *text, co
   return 1;
 }
 
-static void endpoint_set(struct net_endpoint *out, const char *host, enum net_carrier carrier, uint16_t port)
-{
+static void endpoint_set(struct net_endpoint *out, const char *host, enum net_carrier carrier, uint16_t port) {
   *out = (struct net_endpoint){.carrier = carrier, .port = port};
   (void)snprintf(out->host, sizeof out->host, "%s", host);
   if (carrier == NET_CARRIER_WS || carrier == NET_CARRIER_WSS) {
@@ -107,12 +107,14 @@ static void endpoint_set(struct net_endpoint *out, const char *host, enum net_ca
   }
 }
 
-static int plain_parse(struct net_endpoint out[2], const char *text, size_t size, uint16_t port, const char *carrier, char *error, size_t error_size)
-{
+static int plain_parse(struct net_endpoint out[2], const char *text, size_t size, uint16_t port, const char *carrier,
+                       char *error, size_t error_size) {
   char host[256];
   uint16_t given;
   if (!authority_read(host, &given, text, size)) {
-    (void)net_sentence(error, error_size, "\"%.*s\" is no server address; right is a host, host:port, [v6]:port or a wss:// URL", (int)size, text);
+    (void)net_sentence(error, error_size,
+                       "\"%.*s\" is no server address; right is a host, host:port, [v6]:port or a wss:// URL",
+                       (int)size, text);
     return UV_EINVAL;
   }
   if (strcmp(carrier, "ws") == 0) {
@@ -128,8 +130,8 @@ static int plain_parse(struct net_endpoint out[2], const char *text, size_t size
   return 2;
 }
 
-int net_endpoint_parse(struct net_endpoint out[2], const char *text, size_t size, uint16_t port, const char *carrier, char *error, size_t error_size)
-{
+int net_endpoint_parse(struct net_endpoint out[2], const char *text, size_t size, uint16_t port, const char *carrier,
+                       char *error, size_t error_size) {
   static const struct {
     const char *scheme;
     bool secure;
@@ -148,7 +150,9 @@ int net_endpoint_parse(struct net_endpoint out[2], const char *text, size_t size
       continue;
     }
     if (strcmp(carrier, "tls") == 0) {
-      (void)net_sentence(error, error_size, "\"%.*s\" asks for a WebSocket, --carrier tls for none; leave one of them out", (int)size, text);
+      (void)net_sentence(error, error_size,
+                         "\"%.*s\" asks for a WebSocket, --carrier tls for none; leave one of them out", (int)size,
+                         text);
       return UV_EINVAL;
     }
     return url_parse(&out[0], schemes[i].secure, text, text + prefix, size - prefix, error, error_size);
@@ -159,14 +163,14 @@ int net_endpoint_parse(struct net_endpoint out[2], const char *text, size_t size
 /* ---- the proxy ---- */
 
 /* Decodes %XX; a decoded control character or colon in the user name is caught by the caller. */
-static char *percent_decode(const char *text, size_t size)
-{
+static char *percent_decode(const char *text, size_t size) {
   char *out = malloc(size + 1);
   size_t n = 0;
   for (size_t i = 0; out != NULL && i < size; i++) {
     unsigned byte;
     char digits[3] = {i + 2 < size ? text[i + 1] : '\0', i + 2 < size ? text[i + 2] : '\0', '\0'};
-    if (text[i] == '%' && strspn(digits, "0123456789abcdefABCDEF") == 2 && sscanf(digits, "%2x", &byte) == 1 && byte != 0) {
+    if (text[i] == '%' && strspn(digits, "0123456789abcdefABCDEF") == 2 && sscanf(digits, "%2x", &byte) == 1 &&
+        byte != 0) {
       out[n++] = (char)byte;
       i += 2;
     } else {
@@ -179,8 +183,7 @@ static char *percent_decode(const char *text, size_t size)
   return out;
 }
 
-void net_proxy_clean(struct net_proxy *proxy)
-{
+void net_proxy_clean(struct net_proxy *proxy) {
   if (proxy->password != NULL) {
     sodium_memzero(proxy->password, strlen(proxy->password));
   }
@@ -190,8 +193,7 @@ void net_proxy_clean(struct net_proxy *proxy)
 }
 
 /* Credentials inside the URL, when no flags give them. */
-static int proxy_userinfo(struct net_proxy *out, const char *text, size_t size)
-{
+static int proxy_userinfo(struct net_proxy *out, const char *text, size_t size) {
   const char *colon = memchr(text, ':', size);
   size_t user = colon != NULL ? (size_t)(colon - text) : size;
   out->user = percent_decode(text, user);
@@ -201,8 +203,8 @@ static int proxy_userinfo(struct net_proxy *out, const char *text, size_t size)
   return out->user == NULL || (colon != NULL && out->password == NULL) ? UV_ENOMEM : 0;
 }
 
-static int proxy_credentials(struct net_proxy *out, const char *user, const char *password, char *error, size_t error_size)
-{
+static int proxy_credentials(struct net_proxy *out, const char *user, const char *password, char *error,
+                             size_t error_size) {
   if (user != NULL) {
     free(out->user);
     out->user = net_text_copy(user, strlen(user));
@@ -223,24 +225,26 @@ static int proxy_credentials(struct net_proxy *out, const char *user, const char
     return UV_EINVAL;
   }
   const char *u = out->user != NULL ? out->user : "", *p = out->password != NULL ? out->password : "";
-  if (strlen(u) > CREDENTIAL_MAX || strlen(p) > CREDENTIAL_MAX || strchr(u, ':') != NULL || !net_text_valid(u, strlen(u)) ||
-      !net_text_valid(p, strlen(p))) {
-    (void)net_sentence(error, error_size, "the proxy's user name and password must be at most %u bytes without control characters, the name without colon",
+  if (strlen(u) > CREDENTIAL_MAX || strlen(p) > CREDENTIAL_MAX || strchr(u, ':') != NULL ||
+      !net_text_valid(u, strlen(u)) || !net_text_valid(p, strlen(p))) {
+    (void)net_sentence(error, error_size,
+                       "the proxy's user name and password must be at most %u bytes without control characters, the "
+                       "name without colon",
                        CREDENTIAL_MAX);
     return UV_EINVAL;
   }
   return 0;
 }
 
-static int proxy_refuse(struct net_proxy *out, char *error, size_t error_size)
-{
+static int proxy_refuse(struct net_proxy *out, char *error, size_t error_size) {
   net_proxy_clean(out);
-  (void)net_sentence(error, error_size, "the proxy must be given as http://HOST[:PORT], https://HOST[:PORT] or HOST:PORT");
+  (void)net_sentence(error, error_size,
+                     "the proxy must be given as http://HOST[:PORT], https://HOST[:PORT] or HOST:PORT");
   return UV_EINVAL;
 }
 
-int net_proxy_parse(struct net_proxy *out, const char *url, const char *user, const char *password, char *error, size_t error_size)
-{
+int net_proxy_parse(struct net_proxy *out, const char *url, const char *user, const char *password, char *error,
+                    size_t error_size) {
   *out = (struct net_proxy){0};
   const char *rest = url;
   uint16_t port = PORT_PROXY;

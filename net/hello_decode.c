@@ -9,15 +9,14 @@
 #include "hello_json.h"
 #include "text.h"
 
-#define VERSION_MAX 0xffffffffu
-#define CREDIT_MAX 0x7fffffffu /* credit never passes 2^31 - 1 */
-#define CREDIT_DEFAULT 65536u
-#define STREAMS_DEFAULT 65536u
-#define FEATURES_MAX 64u
+#define VERSION_MAX      0xffffffffu
+#define CREDIT_MAX       0x7fffffffu /* credit never passes 2^31 - 1 */
+#define CREDIT_DEFAULT   65536u
+#define STREAMS_DEFAULT  65536u
+#define FEATURES_MAX     64u
 #define HEARTBEAT_MAX_MS 3600000u
 
-static int feature_read(const struct hello_reader *r, struct net_hello *m)
-{
+static int feature_read(const struct hello_reader *r, struct net_hello *m) {
   const cJSON *list, *item;
   size_t count;
   if (hello_read_array(r, "features", FEATURES_MAX, &list, &count) != 0) {
@@ -32,8 +31,7 @@ static int feature_read(const struct hello_reader *r, struct net_hello *m)
   return 0;
 }
 
-static int hello_read(const struct hello_reader *r, struct net_hello *m)
-{
+static int hello_read(const struct hello_reader *r, struct net_hello *m) {
   if (hello_read_u32(r, "version_min", HELLO_REQUIRED, 1, VERSION_MAX, &m->version_min) != 0 ||
       hello_read_u32(r, "version_max", HELLO_REQUIRED, m->version_min, VERSION_MAX, &m->version_max) != 0 ||
       hello_read_text(r, "software", HELLO_OPTIONAL, m->software, sizeof m->software) != 0 ||
@@ -48,8 +46,7 @@ static int hello_read(const struct hello_reader *r, struct net_hello *m)
   return feature_read(r, m);
 }
 
-int net_hello_decode(struct net_hello *m, const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+int net_hello_decode(struct net_hello *m, const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct hello_reader r = {.message = "HELLO", .error = error, .error_size = error_size};
   cJSON *root;
   *m = (struct net_hello){.open_credit = CREDIT_DEFAULT, .max_streams = STREAMS_DEFAULT};
@@ -61,8 +58,7 @@ int net_hello_decode(struct net_hello *m, const uint8_t *data, size_t size, char
   return result;
 }
 
-int net_challenge_decode(struct net_challenge *m, const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+int net_challenge_decode(struct net_challenge *m, const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct hello_reader r = {.message = "CHALLENGE", .error = error, .error_size = error_size};
   cJSON *root;
   *m = (struct net_challenge){0};
@@ -70,7 +66,8 @@ int net_challenge_decode(struct net_challenge *m, const uint8_t *data, size_t si
     return -1;
   }
   int result = hello_read_u32(&r, "version", HELLO_REQUIRED, 1, VERSION_MAX, &m->version) != 0 ||
-                       hello_read_binary(&r, "nonce", m->nonce, sizeof m->nonce) != 0 || hello_read_bool(&r, "open_mode", &m->open_mode) != 0 ||
+                       hello_read_binary(&r, "nonce", m->nonce, sizeof m->nonce) != 0 ||
+                       hello_read_bool(&r, "open_mode", &m->open_mode) != 0 ||
                        hello_read_text(&r, "software", HELLO_OPTIONAL, m->software, sizeof m->software) != 0
                    ? -1
                    : 0;
@@ -78,11 +75,11 @@ int net_challenge_decode(struct net_challenge *m, const uint8_t *data, size_t si
   return result;
 }
 
-static int auth_read(const struct hello_reader *r, struct net_auth *m)
-{
+static int auth_read(const struct hello_reader *r, struct net_auth *m) {
   char method[16] = "";
   if (hello_read_text(r, "method", HELLO_REQUIRED, method, sizeof method) != 0 ||
-      hello_read_text(r, "user", HELLO_OPTIONAL, m->user, sizeof m->user) != 0 || hello_read_bool(r, "replace", &m->replace) != 0) {
+      hello_read_text(r, "user", HELLO_OPTIONAL, m->user, sizeof m->user) != 0 ||
+      hello_read_bool(r, "replace", &m->replace) != 0) {
     return -1;
   }
   if (strcmp(method, "none") == 0) {
@@ -102,8 +99,7 @@ static int auth_read(const struct hello_reader *r, struct net_auth *m)
   return net_sentence(r->error, r->error_size, "AUTH: \"method\" must be none, token or key");
 }
 
-int net_auth_decode(struct net_auth *m, const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+int net_auth_decode(struct net_auth *m, const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct hello_reader r = {.message = "AUTH", .error = error, .error_size = error_size};
   cJSON *root;
   *m = (struct net_auth){0};
@@ -118,8 +114,7 @@ int net_auth_decode(struct net_auth *m, const uint8_t *data, size_t size, char *
   return result;
 }
 
-static int service_read(const struct hello_reader *outer, struct net_service *service, const cJSON *item)
-{
+static int service_read(const struct hello_reader *outer, struct net_service *service, const cJSON *item) {
   struct hello_reader r = *outer;
   r.object = item;
   if (!cJSON_IsObject(item)) {
@@ -137,25 +132,23 @@ static int service_read(const struct hello_reader *outer, struct net_service *se
     return net_sentence(r.error, r.error_size, "SERVICES: service \"%s\": %s", service->name, why);
   }
   if (service->options.rewrite_host == NET_REWRITE_TARGET) {
-    return net_sentence(r.error, r.error_size, "SERVICES: service \"%s\": \"rewrite_host\" must be a host name here, not true", service->name);
+    return net_sentence(r.error, r.error_size,
+                        "SERVICES: service \"%s\": \"rewrite_host\" must be a host name here, not true", service->name);
   }
   return 0;
 }
 
-static int id_order(const void *a, const void *b)
-{
+static int id_order(const void *a, const void *b) {
   uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
   return (x > y) - (x < y);
 }
 
-static int name_order(const void *a, const void *b)
-{
+static int name_order(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* Ids and names stand once each. Sorted copies, so that 1,024 entries cost no million comparisons. */
-static int services_judge(const struct net_services *m, char *error, size_t error_size)
-{
+static int services_judge(const struct net_services *m, char *error, size_t error_size) {
   int result = 0;
   uint32_t *ids = calloc(m->count + 1, sizeof *ids);
   const char **names = calloc(m->count + 1, sizeof *names);
@@ -182,11 +175,11 @@ done:
   return result;
 }
 
-static int services_read(const struct hello_reader *r, struct net_services *m)
-{
+static int services_read(const struct hello_reader *r, struct net_services *m) {
   const cJSON *list, *item;
   size_t count;
-  if (hello_read_u64(r, "serial", HELLO_REQUIRED, &m->serial) != 0 || hello_read_array(r, "list", NET_SERVICES_MAX, &list, &count) != 0) {
+  if (hello_read_u64(r, "serial", HELLO_REQUIRED, &m->serial) != 0 ||
+      hello_read_array(r, "list", NET_SERVICES_MAX, &list, &count) != 0) {
     return -1;
   }
   if (count > 0 && (m->list = calloc(count, sizeof *m->list)) == NULL) {
@@ -202,8 +195,7 @@ static int services_read(const struct hello_reader *r, struct net_services *m)
   return services_judge(m, r->error, r->error_size);
 }
 
-int net_services_decode(struct net_services *m, const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+int net_services_decode(struct net_services *m, const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct hello_reader r = {.message = "SERVICES", .error = error, .error_size = error_size};
   cJSON *root;
   *m = (struct net_services){0};
@@ -218,8 +210,7 @@ int net_services_decode(struct net_services *m, const uint8_t *data, size_t size
   return result;
 }
 
-static int verdict_read(const struct hello_reader *outer, struct net_service_verdict *v, const cJSON *item)
-{
+static int verdict_read(const struct hello_reader *outer, struct net_service_verdict *v, const cJSON *item) {
   struct hello_reader r = *outer;
   r.object = item;
   char name[16] = "";
@@ -245,11 +236,11 @@ static int verdict_read(const struct hello_reader *outer, struct net_service_ver
   return net_sentence(r.error, r.error_size, "%s: \"verdict\" must be ok, no_web or refused", r.message);
 }
 
-static int verdicts_read(const struct hello_reader *r, struct net_services_ok *m)
-{
+static int verdicts_read(const struct hello_reader *r, struct net_services_ok *m) {
   const cJSON *list, *item;
   size_t count;
-  if (hello_read_u64(r, "serial", HELLO_REQUIRED, &m->serial) != 0 || hello_read_array(r, "list", NET_SERVICES_MAX, &list, &count) != 0) {
+  if (hello_read_u64(r, "serial", HELLO_REQUIRED, &m->serial) != 0 ||
+      hello_read_array(r, "list", NET_SERVICES_MAX, &list, &count) != 0) {
     return -1;
   }
   if (count > 0 && (m->list = calloc(count, sizeof *m->list)) == NULL) {
@@ -263,8 +254,8 @@ static int verdicts_read(const struct hello_reader *r, struct net_services_ok *m
   return 0;
 }
 
-int net_services_ok_decode(struct net_services_ok *m, const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+int net_services_ok_decode(struct net_services_ok *m, const uint8_t *data, size_t size, char *error,
+                           size_t error_size) {
   struct hello_reader r = {.message = "SERVICES_OK", .error = error, .error_size = error_size};
   cJSON *root;
   *m = (struct net_services_ok){0};
@@ -279,8 +270,7 @@ int net_services_ok_decode(struct net_services_ok *m, const uint8_t *data, size_
   return result;
 }
 
-static int ready_read(const struct hello_reader *r, struct net_ready *m)
-{
+static int ready_read(const struct hello_reader *r, struct net_ready *m) {
   if (hello_read_text(r, "session", HELLO_REQUIRED, m->session, sizeof m->session) != 0 ||
       hello_read_text(r, "user", HELLO_REQUIRED, m->user, sizeof m->user) != 0 ||
       hello_read_text(r, "client_name", HELLO_OPTIONAL, m->client_name, sizeof m->client_name) != 0 ||
@@ -300,8 +290,7 @@ static int ready_read(const struct hello_reader *r, struct net_ready *m)
   return verdicts_read(&inner, &m->services);
 }
 
-int net_ready_decode(struct net_ready *m, const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+int net_ready_decode(struct net_ready *m, const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct hello_reader r = {.message = "READY", .error = error, .error_size = error_size};
   cJSON *root;
   *m = (struct net_ready){.open_credit = CREDIT_DEFAULT, .max_streams = STREAMS_DEFAULT};

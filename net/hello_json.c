@@ -9,9 +9,9 @@
 #include "mdm/mux.h"
 #include "text.h"
 
-/* Looks the text over before cJSON sees it: recursion and memory are bounded here, and a NUL, which cJSON's strings cannot hold, is found. */
-static const char *message_fault(const char *text, size_t size)
-{
+/* Looks the text over before cJSON sees it: recursion and memory are bounded here, and a NUL, which cJSON's strings
+ * cannot hold, is found. */
+static const char *message_fault(const char *text, size_t size) {
   size_t depth = 0, values = 0;
   bool string = false;
   for (size_t i = 0; i < size; i++) {
@@ -40,8 +40,7 @@ static const char *message_fault(const char *text, size_t size)
   return net_text_is_utf8(text, size) ? NULL : "is not UTF-8";
 }
 
-int hello_json_parse(struct hello_reader *reader, struct cJSON **root, const uint8_t *data, size_t size)
-{
+int hello_json_parse(struct hello_reader *reader, struct cJSON **root, const uint8_t *data, size_t size) {
   const char *text = (const char *)data;
   *root = NULL;
   if (size == 0 || size > MDM_MESSAGE_MAX) {
@@ -66,8 +65,7 @@ int hello_json_parse(struct hello_reader *reader, struct cJSON **root, const uin
 }
 
 /* The depth is bounded by hello_json_parse, so recursion is too. */
-static void tree_wipe(cJSON *item)
-{
+static void tree_wipe(cJSON *item) {
   for (; item != NULL; item = item->next) {
     if (cJSON_IsString(item) && item->valuestring != NULL) {
       sodium_memzero(item->valuestring, strlen(item->valuestring));
@@ -76,29 +74,28 @@ static void tree_wipe(cJSON *item)
   }
 }
 
-void hello_json_free(struct cJSON *root)
-{
+void hello_json_free(struct cJSON *root) {
   tree_wipe(root);
   cJSON_Delete(root);
 }
 
 /* 1 and *item, 0 when it is missing and may be, -1 when it may not. */
-static int find(const struct hello_reader *reader, const char *key, enum hello_presence presence, const cJSON **item)
-{
+static int find(const struct hello_reader *reader, const char *key, enum hello_presence presence, const cJSON **item) {
   *item = cJSON_GetObjectItemCaseSensitive(reader->object, key);
   if (*item != NULL && !cJSON_IsNull(*item)) {
     return 1;
   }
-  return presence == HELLO_REQUIRED ? net_sentence(reader->error, reader->error_size, "%s lacks \"%s\"", reader->message, key) : 0;
+  return presence == HELLO_REQUIRED
+             ? net_sentence(reader->error, reader->error_size, "%s lacks \"%s\"", reader->message, key)
+             : 0;
 }
 
-static int wrong(const struct hello_reader *reader, const char *key, const char *right)
-{
+static int wrong(const struct hello_reader *reader, const char *key, const char *right) {
   return net_sentence(reader->error, reader->error_size, "%s: \"%s\" must be %s", reader->message, key, right);
 }
 
-int hello_read_text(const struct hello_reader *reader, const char *key, enum hello_presence presence, char *out, size_t capacity)
-{
+int hello_read_text(const struct hello_reader *reader, const char *key, enum hello_presence presence, char *out,
+                    size_t capacity) {
   const cJSON *item;
   int found = find(reader, key, presence, &item);
   if (found <= 0) {
@@ -106,15 +103,16 @@ int hello_read_text(const struct hello_reader *reader, const char *key, enum hel
   }
   size_t size = cJSON_IsString(item) ? strlen(item->valuestring) : capacity;
   if (size >= capacity || !net_text_valid(item->valuestring, size)) {
-    return net_sentence(reader->error, reader->error_size, "%s: \"%s\" must be at most %zu bytes of text without control characters",
-                        reader->message, key, capacity - 1);
+    return net_sentence(reader->error, reader->error_size,
+                        "%s: \"%s\" must be at most %zu bytes of text without control characters", reader->message, key,
+                        capacity - 1);
   }
   memcpy(out, item->valuestring, size + 1);
   return 0;
 }
 
-static int read_integer(const struct hello_reader *reader, const char *key, enum hello_presence presence, uint64_t min, uint64_t max, uint64_t *out)
-{
+static int read_integer(const struct hello_reader *reader, const char *key, enum hello_presence presence, uint64_t min,
+                        uint64_t max, uint64_t *out) {
   const cJSON *item;
   int found = find(reader, key, presence, &item);
   if (found <= 0) {
@@ -122,28 +120,26 @@ static int read_integer(const struct hello_reader *reader, const char *key, enum
   }
   double value = cJSON_IsNumber(item) ? item->valuedouble : -1;
   if (!(value >= (double)min) || value > (double)max || floor(value) != value) {
-    return net_sentence(reader->error, reader->error_size, "%s: \"%s\" must be a whole number from %llu to %llu", reader->message, key,
-                        (unsigned long long)min, (unsigned long long)max);
+    return net_sentence(reader->error, reader->error_size, "%s: \"%s\" must be a whole number from %llu to %llu",
+                        reader->message, key, (unsigned long long)min, (unsigned long long)max);
   }
   *out = (uint64_t)value;
   return 0;
 }
 
-int hello_read_u32(const struct hello_reader *reader, const char *key, enum hello_presence presence, uint32_t min, uint32_t max, uint32_t *out)
-{
+int hello_read_u32(const struct hello_reader *reader, const char *key, enum hello_presence presence, uint32_t min,
+                   uint32_t max, uint32_t *out) {
   uint64_t value = *out;
   int error = read_integer(reader, key, presence, min, max, &value);
   *out = (uint32_t)value;
   return error;
 }
 
-int hello_read_u64(const struct hello_reader *reader, const char *key, enum hello_presence presence, uint64_t *out)
-{
+int hello_read_u64(const struct hello_reader *reader, const char *key, enum hello_presence presence, uint64_t *out) {
   return read_integer(reader, key, presence, 0, HELLO_JSON_INTEGER_MAX, out);
 }
 
-int hello_read_bool(const struct hello_reader *reader, const char *key, bool *out)
-{
+int hello_read_bool(const struct hello_reader *reader, const char *key, bool *out) {
   const cJSON *item;
   if (find(reader, key, HELLO_OPTIONAL, &item) == 0) {
     return 0;
@@ -155,8 +151,7 @@ int hello_read_bool(const struct hello_reader *reader, const char *key, bool *ou
   return 0;
 }
 
-int hello_read_binary(const struct hello_reader *reader, const char *key, uint8_t *out, size_t size)
-{
+int hello_read_binary(const struct hello_reader *reader, const char *key, uint8_t *out, size_t size) {
   const cJSON *item;
   if (find(reader, key, HELLO_REQUIRED, &item) < 0) {
     return -1;
@@ -164,15 +159,18 @@ int hello_read_binary(const struct hello_reader *reader, const char *key, uint8_
   size_t got = 0;
   const char *end = NULL;
   size_t length = cJSON_IsString(item) ? strlen(item->valuestring) : 0;
-  if (length == 0 || sodium_base642bin(out, size, item->valuestring, length, NULL, &got, &end, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
+  if (length == 0 ||
+      sodium_base642bin(out, size, item->valuestring, length, NULL, &got, &end,
+                        sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
       end != item->valuestring + length || got != size) {
-    return net_sentence(reader->error, reader->error_size, "%s: \"%s\" must be %zu bytes in base64url without padding", reader->message, key, size);
+    return net_sentence(reader->error, reader->error_size, "%s: \"%s\" must be %zu bytes in base64url without padding",
+                        reader->message, key, size);
   }
   return 0;
 }
 
-int hello_read_array(const struct hello_reader *reader, const char *key, size_t max, const struct cJSON **out, size_t *count)
-{
+int hello_read_array(const struct hello_reader *reader, const char *key, size_t max, const struct cJSON **out,
+                     size_t *count) {
   const cJSON *item;
   *out = NULL;
   *count = 0;
@@ -184,7 +182,8 @@ int hello_read_array(const struct hello_reader *reader, const char *key, size_t 
   }
   *count = (size_t)cJSON_GetArraySize(item);
   if (*count > max) {
-    return net_sentence(reader->error, reader->error_size, "%s: \"%s\" has %zu entries; at most %zu are allowed", reader->message, key, *count, max);
+    return net_sentence(reader->error, reader->error_size, "%s: \"%s\" has %zu entries; at most %zu are allowed",
+                        reader->message, key, *count, max);
   }
   *out = item;
   return 0;

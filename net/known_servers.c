@@ -10,12 +10,11 @@
 #include "identity.h"
 #include "text.h"
 
-#define FILE_MAX (1024u * 1024u) /* some ten thousand servers */
-#define ENTRY_MAX 400u           /* "[host]:port SHA256:..." */
+#define FILE_MAX  (1024u * 1024u) /* some ten thousand servers */
+#define ENTRY_MAX 400u            /* "[host]:port SHA256:..." */
 
 /* "host:port" as it stands in the file: folded, an IPv6 literal in brackets. */
-static int name_text(char out[static ENTRY_MAX], const char *host, uint16_t port)
-{
+static int name_text(char out[static ENTRY_MAX], const char *host, uint16_t port) {
   struct mdm_address address;
   char folded[NET_HOST_NAME_MAX + 1], literal[NET_ADDRESS_TEXT];
   if (net_address_parse(&address, host, strlen(host)) == 0) {
@@ -37,8 +36,7 @@ struct entry {
 };
 
 /* 1 and the entry, 0 for a blank line or comment, -1 for a malformed one. */
-static int line_read(struct entry *out, const char *line, size_t size)
-{
+static int line_read(struct entry *out, const char *line, size_t size) {
   static const char blank[] = " \t\r";
   while (size > 0 && strchr(blank, line[size - 1]) != NULL && line[size - 1] != '\0') {
     size--;
@@ -63,10 +61,11 @@ static int line_read(struct entry *out, const char *line, size_t size)
   return key < size && net_fingerprint_parse(out->fingerprint, line + key, size - key) == 0 ? 1 : -1;
 }
 
-/* An entry of this name with another key does not end the search: a server may be listed with its old and its new key. */
-static enum net_known lines_search(const char *text, size_t size, const char *name, const uint8_t fingerprint[static NET_FINGERPRINT_SIZE],
-                                   unsigned *line, const char *path, char *error, size_t error_size)
-{
+/* An entry of this name with another key does not end the search: a server may be listed with its old and its new key.
+ */
+static enum net_known lines_search(const char *text, size_t size, const char *name,
+                                   const uint8_t fingerprint[static NET_FINGERPRINT_SIZE], unsigned *line,
+                                   const char *path, char *error, size_t error_size) {
   enum net_known result = NET_KNOWN_NEW;
   unsigned number = 0;
   for (size_t at = 0; at < size;) {
@@ -96,9 +95,9 @@ static enum net_known lines_search(const char *text, size_t size, const char *na
   return result;
 }
 
-enum net_known net_known_lookup(const char *path, const char *host, uint16_t port, const uint8_t fingerprint[static NET_FINGERPRINT_SIZE],
-                                unsigned *line, char *error, size_t error_size)
-{
+enum net_known net_known_lookup(const char *path, const char *host, uint16_t port,
+                                const uint8_t fingerprint[static NET_FINGERPRINT_SIZE], unsigned *line, char *error,
+                                size_t error_size) {
   char name[ENTRY_MAX], *text = NULL;
   size_t size = 0;
   *line = 0;
@@ -119,8 +118,8 @@ enum net_known net_known_lookup(const char *path, const char *host, uint16_t por
   return known;
 }
 
-int net_known_add(const char *path, const char *host, uint16_t port, const uint8_t fingerprint[static NET_FINGERPRINT_SIZE])
-{
+int net_known_add(const char *path, const char *host, uint16_t port,
+                  const uint8_t fingerprint[static NET_FINGERPRINT_SIZE]) {
   char name[ENTRY_MAX], print[NET_FINGERPRINT_TEXT], *text = NULL;
   size_t size = 0;
   int result = name_text(name, host, port);
@@ -140,7 +139,8 @@ int net_known_add(const char *path, const char *host, uint16_t port, const uint8
     memcpy(whole, text, size);
   }
   const char *newline = size > 0 && text[size - 1] != '\n' ? "\n" : "";
-  int added = snprintf(whole + size, ENTRY_MAX + NET_FINGERPRINT_TEXT + 3, "%s%s %s\n", newline, name, net_fingerprint_text(print, fingerprint));
+  int added = snprintf(whole + size, ENTRY_MAX + NET_FINGERPRINT_TEXT + 3, "%s%s %s\n", newline, name,
+                       net_fingerprint_text(print, fingerprint));
   result = net_file_write(path, whole, size + (size_t)added, 0600);
   free(whole);
   free(text);

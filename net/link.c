@@ -2,10 +2,11 @@
  *
  *   UP ------- refuse, failure of the session ------> LAST_WORDS (GOAWAY leaves, what arrives is thrown away, 1 s)
  *    |                                                      |
- *    +--- carrier broken, silence --------------------------+--> ENDED (end of the iteration: streams closed, ops->ended)
+ *    +--- carrier broken, silence --------------------------+--> ENDED (end of the iteration: streams closed,
+ * ops->ended)
  *
- * The mux may not be fed, drained or freed inside its own callbacks: `busy` counts how deep we are in it, and everything that ends
- * the session waits for the end of the iteration. Probes are in link_probe.c. */
+ * The mux may not be fed, drained or freed inside its own callbacks: `busy` counts how deep we are in it, and
+ * everything that ends the session waits for the end of the iteration. Probes are in link_probe.c. */
 #include "link_private.h"
 
 #include <assert.h>
@@ -16,14 +17,14 @@
 #include "tls.h"
 #include "ws.h"
 
-#define READ_BYTES_MAX (4u * NET_SCRATCH_SIZE) /* of one link in one iteration; then the others have their turn */
-#define READ_CALLS_MAX 16u                     /* TLS gives one record a call */
-#define FLUSH_BYTES_MAX (256u * 1024u)         /* likewise */
-#define FLUSH_SLICES 16u
-#define TICK_BUSY_MS 100u  /* drain steps, stall limits and growth of the mux */
-#define TICK_IDLE_MS 1000u
-#define TICK_LEAST_MS 50u  /* of the wheel */
-#define LATE_MS 500u       /* a tick so late was not run: this process stood still */
+#define READ_BYTES_MAX  (4u * NET_SCRATCH_SIZE) /* of one link in one iteration; then the others have their turn */
+#define READ_CALLS_MAX  16u                     /* TLS gives one record a call */
+#define FLUSH_BYTES_MAX (256u * 1024u)          /* likewise */
+#define FLUSH_SLICES    16u
+#define TICK_BUSY_MS    100u /* drain steps, stall limits and growth of the mux */
+#define TICK_IDLE_MS    1000u
+#define TICK_LEAST_MS   50u  /* of the wheel */
+#define LATE_MS         500u /* a tick so late was not run: this process stood still */
 
 static void link_tick(struct net_timer *timer);
 static void link_flush(struct net_link *link);
@@ -58,7 +59,6 @@ static void link_finish(struct net_link *link, int error, const char *reason) {
   net_conn_pause(link->conn);
   net_loop_defer(link->loop, &link->end_task);
 }
-
 
 static void conn_nothing(struct net_conn *conn) {
   (void)conn;
@@ -125,8 +125,8 @@ void net_link_close(struct net_link *link) {
   link_free(link);
 }
 
-/* GOAWAY is in the mux's output: it leaves, then we say goodbye and wait for the peer to hang up, because closing a socket with unread
- * bytes would reset it and could take the GOAWAY with it. */
+/* GOAWAY is in the mux's output: it leaves, then we say goodbye and wait for the peer to hang up, because closing a
+ * socket with unread bytes would reset it and could take the GOAWAY with it. */
 static void link_last_words(struct net_link *link, int error, const char *reason) {
   if (link->state != LINK_UP) {
     return;
@@ -316,7 +316,8 @@ static void link_run_drained(struct net_task *task) {
 }
 
 void link_check_drained(struct net_link *link) {
-  if (link->state == LINK_UP && link->draining && !link->drained_told && mdm_mux_drained(link->mux) && net_conn_flushed(link->conn)) {
+  if (link->state == LINK_UP && link->draining && !link->drained_told && mdm_mux_drained(link->mux) &&
+      net_conn_flushed(link->conn)) {
     link->drained_told = true;
     net_loop_defer(link->loop, &link->drained_task);
   }
@@ -344,8 +345,8 @@ void net_link_refuse(struct net_link *link, enum mdm_goaway code, const char *te
 }
 
 /* ---- time ---- */
-/* A late tick means that this process stood still (SIGSTOP, suspend, a blocked loop): what the peer said meanwhile lies unread, so it is
- * asked again and given a moment before its silence is held against it. */
+/* A late tick means that this process stood still (SIGSTOP, suspend, a blocked loop): what the peer said meanwhile lies
+ * unread, so it is asked again and given a moment before its silence is held against it. */
 static void link_forgive(struct net_link *link, uint64_t now) {
   uint64_t silence = link->silence_ms, grace = silence < NET_LINK_GRACE_MS ? silence : NET_LINK_GRACE_MS;
   if (now > link->tick_due_ms + LATE_MS) {
@@ -436,7 +437,8 @@ static void mux_on_pong(mdm_mux *mux, uint64_t rtt_us, void *user) {
   }
 }
 
-static void mux_on_goaway(mdm_mux *mux, uint32_t last_id, uint16_t code, const char *text, size_t text_size, void *user) {
+static void mux_on_goaway(mdm_mux *mux, uint32_t last_id, uint16_t code, const char *text, size_t text_size,
+                          void *user) {
   struct net_link *link = user;
   (void)mux;
   link->goaway_received = true;

@@ -4,8 +4,8 @@
 
 #include "link.h"
 
-#define LINK_REASON_MAX 512u
-#define LINK_OF(pointer, member) ((struct net_link *)(void *)((char *)(pointer) - offsetof(struct net_link, member)))
+#define LINK_REASON_MAX          512u
+#define LINK_OF(pointer, member) ((struct net_link *)(void *)((char *)(pointer)-offsetof(struct net_link, member)))
 
 enum link_state { LINK_UP, LINK_LAST_WORDS, LINK_ENDED };
 
@@ -16,16 +16,16 @@ struct net_link {
   const struct net_link_ops *ops;
   void *owner;
   enum link_state state;
-  unsigned busy;               /* how deep we are inside the mux */
-  bool urgent : 1;             /* output that should not wait */
-  bool draining : 1;           /* net_link_drain was called */
+  unsigned busy;     /* how deep we are inside the mux */
+  bool urgent : 1;   /* output that should not wait */
+  bool draining : 1; /* net_link_drain was called */
   bool drained_told : 1;
   bool goaway_received : 1;
-  bool said : 1;               /* error and reason stand; LAST_WORDS */
-  bool shut : 1;               /* our half has ended */
-  bool closing : 1;            /* net_link_close was called */
-  bool ping_waits : 1;         /* a PING of ours is unanswered */
-  bool probe_skip : 1;         /* the next PONG answers a PING from before the probe */
+  bool said : 1;       /* error and reason stand; LAST_WORDS */
+  bool shut : 1;       /* our half has ended */
+  bool closing : 1;    /* net_link_close was called */
+  bool ping_waits : 1; /* a PING of ours is unanswered */
+  bool probe_skip : 1; /* the next PONG answers a PING from before the probe */
   uint32_t heartbeat_ms, silence_ms;
   uint64_t received_ms, pinged_ms, tick_due_ms, last_words_ms;
   struct net_task flush_task, end_task, drained_task;

@@ -1,4 +1,5 @@
-/* service.c: the options of one service as a value: made, copied, compared, freed; and what a label is. Their JSON is in service_json.c. */
+/* service.c: the options of one service as a value: made, copied, compared, freed; and what a label is. Their JSON is
+ * in service_json.c. */
 #include "service.h"
 
 #include <stdlib.h>
@@ -7,13 +8,11 @@
 
 #include "text.h"
 
-void net_service_options_init(struct net_service_options *options)
-{
+void net_service_options_init(struct net_service_options *options) {
   *options = (struct net_service_options){.timeout_s = NET_TIMEOUT_DEFAULT_S};
 }
 
-static void fields_free(struct net_field *list, size_t count)
-{
+static void fields_free(struct net_field *list, size_t count) {
   for (size_t i = 0; i < count; i++) {
     free(list[i].name);
     free(list[i].value);
@@ -21,16 +20,14 @@ static void fields_free(struct net_field *list, size_t count)
   free(list);
 }
 
-static void texts_free(char **list, size_t count)
-{
+static void texts_free(char **list, size_t count) {
   for (size_t i = 0; i < count; i++) {
     free(list[i]);
   }
   free(list);
 }
 
-void net_service_options_clean(struct net_service_options *options)
-{
+void net_service_options_clean(struct net_service_options *options) {
   free(options->rewrite_name);
   fields_free(options->headers, options->headers_count);
   fields_free(options->response_headers, options->response_headers_count);
@@ -45,15 +42,13 @@ void net_service_options_clean(struct net_service_options *options)
   net_service_options_init(options);
 }
 
-static int text_copy(char **out, const char *text)
-{
+static int text_copy(char **out, const char *text) {
   *out = text != NULL ? net_text_copy(text, strlen(text)) : NULL;
   return text != NULL && *out == NULL ? UV_ENOMEM : 0;
 }
 
 /* The counts follow what has been copied, so that a partial copy is cleaned like any other. */
-static int fields_copy(struct net_field **out, size_t *count, const struct net_field *list, size_t n)
-{
+static int fields_copy(struct net_field **out, size_t *count, const struct net_field *list, size_t n) {
   if (n == 0) {
     return 0;
   }
@@ -69,8 +64,7 @@ static int fields_copy(struct net_field **out, size_t *count, const struct net_f
   return 0;
 }
 
-static int texts_copy(char ***out, size_t *count, char *const *list, size_t n)
-{
+static int texts_copy(char ***out, size_t *count, char *const *list, size_t n) {
   if (n == 0) {
     return 0;
   }
@@ -86,8 +80,7 @@ static int texts_copy(char ***out, size_t *count, char *const *list, size_t n)
   return 0;
 }
 
-static int users_copy(struct net_service_options *out, const struct net_service_options *in)
-{
+static int users_copy(struct net_service_options *out, const struct net_service_options *in) {
   if (in->basic_auth_count == 0) {
     return 0;
   }
@@ -104,8 +97,7 @@ static int users_copy(struct net_service_options *out, const struct net_service_
   return 0;
 }
 
-static int allow_copy(struct net_service_options *out, const struct net_service_options *in)
-{
+static int allow_copy(struct net_service_options *out, const struct net_service_options *in) {
   if (in->allow_count == 0) {
     return 0;
   }
@@ -117,8 +109,7 @@ static int allow_copy(struct net_service_options *out, const struct net_service_
   return 0;
 }
 
-int net_service_options_copy(struct net_service_options *out, const struct net_service_options *in)
-{
+int net_service_options_copy(struct net_service_options *out, const struct net_service_options *in) {
   net_service_options_init(out);
   out->rewrite_host = in->rewrite_host;
   out->timeout_s = in->timeout_s;
@@ -127,7 +118,8 @@ int net_service_options_copy(struct net_service_options *out, const struct net_s
     error = fields_copy(&out->headers, &out->headers_count, in->headers, in->headers_count);
   }
   if (error == 0) {
-    error = fields_copy(&out->response_headers, &out->response_headers_count, in->response_headers, in->response_headers_count);
+    error = fields_copy(&out->response_headers, &out->response_headers_count, in->response_headers,
+                        in->response_headers_count);
   }
   if (error == 0) {
     error = users_copy(out, in);
@@ -147,19 +139,16 @@ int net_service_options_copy(struct net_service_options *out, const struct net_s
   return error;
 }
 
-static bool text_equal(const char *a, const char *b)
-{
+static bool text_equal(const char *a, const char *b) {
   return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
 /* NULL and "" both remove the field. */
-static bool value_equal(const char *a, const char *b)
-{
+static bool value_equal(const char *a, const char *b) {
   return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
 }
 
-static bool fields_equal(const struct net_field *a, size_t a_count, const struct net_field *b, size_t b_count)
-{
+static bool fields_equal(const struct net_field *a, size_t a_count, const struct net_field *b, size_t b_count) {
   for (size_t i = 0; a_count == b_count && i < a_count; i++) {
     if (!text_equal(a[i].name, b[i].name) || !value_equal(a[i].value, b[i].value)) {
       return false;
@@ -168,8 +157,7 @@ static bool fields_equal(const struct net_field *a, size_t a_count, const struct
   return a_count == b_count;
 }
 
-static bool texts_equal(char *const *a, size_t a_count, char *const *b, size_t b_count)
-{
+static bool texts_equal(char *const *a, size_t a_count, char *const *b, size_t b_count) {
   for (size_t i = 0; a_count == b_count && i < a_count; i++) {
     if (!text_equal(a[i], b[i])) {
       return false;
@@ -178,37 +166,36 @@ static bool texts_equal(char *const *a, size_t a_count, char *const *b, size_t b
   return a_count == b_count;
 }
 
-static bool users_equal(const struct net_service_options *a, const struct net_service_options *b)
-{
+static bool users_equal(const struct net_service_options *a, const struct net_service_options *b) {
   for (size_t i = 0; a->basic_auth_count == b->basic_auth_count && i < a->basic_auth_count; i++) {
-    if (!text_equal(a->basic_auth[i].user, b->basic_auth[i].user) || !text_equal(a->basic_auth[i].hash, b->basic_auth[i].hash)) {
+    if (!text_equal(a->basic_auth[i].user, b->basic_auth[i].user) ||
+        !text_equal(a->basic_auth[i].hash, b->basic_auth[i].hash)) {
       return false;
     }
   }
   return a->basic_auth_count == b->basic_auth_count;
 }
 
-static bool allow_equal(const struct net_service_options *a, const struct net_service_options *b)
-{
+static bool allow_equal(const struct net_service_options *a, const struct net_service_options *b) {
   for (size_t i = 0; a->allow_count == b->allow_count && i < a->allow_count; i++) {
-    if (a->allow[i].prefix != b->allow[i].prefix || !net_address_equal(&a->allow[i].address, &b->allow[i].address, false)) {
+    if (a->allow[i].prefix != b->allow[i].prefix ||
+        !net_address_equal(&a->allow[i].address, &b->allow[i].address, false)) {
       return false;
     }
   }
   return a->allow_count == b->allow_count;
 }
 
-bool net_service_options_equal(const struct net_service_options *a, const struct net_service_options *b)
-{
-  return a->rewrite_host == b->rewrite_host && text_equal(a->rewrite_name, b->rewrite_name) && a->timeout_s == b->timeout_s &&
-         fields_equal(a->headers, a->headers_count, b->headers, b->headers_count) &&
+bool net_service_options_equal(const struct net_service_options *a, const struct net_service_options *b) {
+  return a->rewrite_host == b->rewrite_host && text_equal(a->rewrite_name, b->rewrite_name) &&
+         a->timeout_s == b->timeout_s && fields_equal(a->headers, a->headers_count, b->headers, b->headers_count) &&
          fields_equal(a->response_headers, a->response_headers_count, b->response_headers, b->response_headers_count) &&
-         users_equal(a, b) && allow_equal(a, b) && texts_equal(a->domains, a->domains_count, b->domains, b->domains_count) &&
+         users_equal(a, b) && allow_equal(a, b) &&
+         texts_equal(a->domains, a->domains_count, b->domains, b->domains_count) &&
          texts_equal(a->upgrades, a->upgrades_count, b->upgrades, b->upgrades_count);
 }
 
-bool net_label_fold(char out[static NET_LABEL_MAX + 1], const char *text, size_t size)
-{
+bool net_label_fold(char out[static NET_LABEL_MAX + 1], const char *text, size_t size) {
   if (size == 0 || size > NET_LABEL_MAX || text[0] == '-' || text[size - 1] == '-') {
     return false;
   }
@@ -227,8 +214,7 @@ bool net_label_fold(char out[static NET_LABEL_MAX + 1], const char *text, size_t
   return true;
 }
 
-bool net_label_valid(const char *text, size_t size)
-{
+bool net_label_valid(const char *text, size_t size) {
   char folded[NET_LABEL_MAX + 1];
   return net_label_fold(folded, text, size);
 }

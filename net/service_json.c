@@ -1,4 +1,5 @@
-/* service_json.c: the options of one service as JSON: read from SERVICES and from the client's services file, written to SERVICES. */
+/* service_json.c: the options of one service as JSON: read from SERVICES and from the client's services file, written
+ * to SERVICES. */
 #include "service.h"
 
 #include <cjson/cJSON.h>
@@ -11,13 +12,13 @@
 
 #include "text.h"
 
-#define FIELD_NAME_MAX 256u
+#define FIELD_NAME_MAX  256u
 #define FIELD_VALUE_MAX 4096u
-#define USER_MAX 255u
-#define HASH_MAX 256u          /* crypto_pwhash_STRBYTES is 128 */
-#define HASH_PREFIX "$argon2id$"
-#define TOKEN_MAX 64u
-#define TIMEOUT_MAX_S 1000000u /* eleven days; 0 says never */
+#define USER_MAX        255u
+#define HASH_MAX        256u /* crypto_pwhash_STRBYTES is 128 */
+#define HASH_PREFIX     "$argon2id$"
+#define TOKEN_MAX       64u
+#define TIMEOUT_MAX_S   1000000u /* eleven days; 0 says never */
 
 /* Where a sentence goes, handed down through the readers. */
 struct complaint {
@@ -27,12 +28,11 @@ struct complaint {
 
 /* Fields that frame a message or name its route: a service's options may not touch them. */
 static const char *const framing_fields[] = {
-    "Connection", "Content-Length", "Expect", "Host", "HTTP2-Settings", "Keep-Alive", "Proxy-Connection",
-    "TE",         "Trailer",        "Transfer-Encoding",  "Upgrade",
+    "Connection", "Content-Length",    "Expect",  "Host", "HTTP2-Settings", "Keep-Alive", "Proxy-Connection", "TE",
+    "Trailer",    "Transfer-Encoding", "Upgrade",
 };
 
-static bool field_is_framing(const char *name)
-{
+static bool field_is_framing(const char *name) {
   for (size_t i = 0; i < sizeof framing_fields / sizeof *framing_fields; i++) {
     if (strcasecmp(name, framing_fields[i]) == 0) {
       return true;
@@ -41,12 +41,13 @@ static bool field_is_framing(const char *name)
   return false;
 }
 
-static int field_judge(const char *key, const cJSON *item, const struct net_field *earlier, size_t count, struct complaint *c)
-{
+static int field_judge(const char *key, const cJSON *item, const struct net_field *earlier, size_t count,
+                       struct complaint *c) {
   const char *name = item->string != NULL ? item->string : "";
   size_t size = strlen(name);
   if (!net_text_is_token(name, size) || size > FIELD_NAME_MAX) {
-    return net_sentence(c->text, c->size, "\"%s\": a field name is letters, digits and !#$%%&'*+-.^_`|~, at most %u", key, FIELD_NAME_MAX);
+    return net_sentence(c->text, c->size, "\"%s\": a field name is letters, digits and !#$%%&'*+-.^_`|~, at most %u",
+                        key, FIELD_NAME_MAX);
   }
   if (strcasecmp(name, "Host") == 0) {
     return net_sentence(c->text, c->size, "\"%s\": %s cannot be set here; use \"rewrite_host\"", key, name);
@@ -63,23 +64,24 @@ static int field_judge(const char *key, const cJSON *item, const struct net_fiel
     return 0;
   }
   if (!cJSON_IsString(item)) {
-    return net_sentence(c->text, c->size, "\"%s\": %s must be a string, or null or \"\" to remove the field", key, name);
+    return net_sentence(c->text, c->size, "\"%s\": %s must be a string, or null or \"\" to remove the field", key,
+                        name);
   }
   size = strlen(item->valuestring);
   if (size > FIELD_VALUE_MAX || !net_text_valid(item->valuestring, size)) {
-    return net_sentence(c->text, c->size, "\"%s\": the value of %s must be at most %u bytes of text without control characters", key, name,
-                        FIELD_VALUE_MAX);
+    return net_sentence(c->text, c->size,
+                        "\"%s\": the value of %s must be at most %u bytes of text without control characters", key,
+                        name, FIELD_VALUE_MAX);
   }
   return 0;
 }
 
-static int out_of_memory(struct complaint *c)
-{
+static int out_of_memory(struct complaint *c) {
   return net_sentence(c->text, c->size, "out of memory");
 }
 
-static int fields_read(struct net_field **out, size_t *count, const cJSON *object, const char *key, struct complaint *c)
-{
+static int fields_read(struct net_field **out, size_t *count, const cJSON *object, const char *key,
+                       struct complaint *c) {
   const cJSON *map = cJSON_GetObjectItemCaseSensitive(object, key);
   if (map == NULL || cJSON_IsNull(map)) {
     return 0;
@@ -114,8 +116,7 @@ static int fields_read(struct net_field **out, size_t *count, const cJSON *objec
 }
 
 /* The array under `key` and its length, checked to hold only strings; *out NULL when it is missing. */
-static int strings_find(const cJSON **out, size_t *count, const cJSON *object, const char *key, struct complaint *c)
-{
+static int strings_find(const cJSON **out, size_t *count, const cJSON *object, const char *key, struct complaint *c) {
   const cJSON *array = cJSON_GetObjectItemCaseSensitive(object, key);
   *out = NULL;
   *count = 0;
@@ -138,8 +139,7 @@ static int strings_find(const cJSON **out, size_t *count, const cJSON *object, c
   return 0;
 }
 
-static int users_read(struct net_service_options *out, const cJSON *object, struct complaint *c)
-{
+static int users_read(struct net_service_options *out, const cJSON *object, struct complaint *c) {
   const cJSON *array, *item;
   size_t n;
   if (strings_find(&array, &n, object, "basic_auth", c) != 0) {
@@ -158,13 +158,16 @@ static int users_read(struct net_service_options *out, const cJSON *object, stru
     const char *text = item->valuestring, *colon = strchr(text, ':');
     size_t user_size = colon != NULL ? (size_t)(colon - text) : 0;
     if (user_size == 0 || user_size > USER_MAX || !net_text_valid(text, user_size)) {
-      return net_sentence(c->text, c->size, "\"basic_auth\": an entry must be \"user:hash\" with a user of 1 to %u bytes", USER_MAX);
+      return net_sentence(c->text, c->size,
+                          "\"basic_auth\": an entry must be \"user:hash\" with a user of 1 to %u bytes", USER_MAX);
     }
     const char *hash = colon + 1;
     size_t hash_size = strlen(hash);
-    if (strncmp(hash, HASH_PREFIX, strlen(HASH_PREFIX)) != 0 || hash_size > HASH_MAX || !net_text_valid(hash, hash_size)) {
+    if (strncmp(hash, HASH_PREFIX, strlen(HASH_PREFIX)) != 0 || hash_size > HASH_MAX ||
+        !net_text_valid(hash, hash_size)) {
       return net_sentence(c->text, c->size,
-                          "\"basic_auth\": the hash of user %.*s must begin with " HASH_PREFIX "; make one with `mdm-tunnel-client hash`",
+                          "\"basic_auth\": the hash of user %.*s must begin with " HASH_PREFIX
+                          "; make one with `mdm-tunnel-client hash`",
                           (int)user_size, text);
     }
     struct net_basic_user *user = &out->basic_auth[out->basic_auth_count++];
@@ -177,8 +180,7 @@ static int users_read(struct net_service_options *out, const cJSON *object, stru
   return 0;
 }
 
-static int allow_read(struct net_service_options *out, const cJSON *object, struct complaint *c)
-{
+static int allow_read(struct net_service_options *out, const cJSON *object, struct complaint *c) {
   const cJSON *array, *item;
   size_t n;
   if (strings_find(&array, &n, object, "allow", c) != 0) {
@@ -194,25 +196,25 @@ static int allow_read(struct net_service_options *out, const cJSON *object, stru
   }
   cJSON_ArrayForEach(item, array) {
     if (net_cidr_parse(&out->allow[out->allow_count], item->valuestring, strlen(item->valuestring)) != 0) {
-      return net_sentence(c->text, c->size, "\"allow\": \"%.64s\" is no address range like 10.0.0.0/8 or 2001:db8::/32", item->valuestring);
+      return net_sentence(c->text, c->size, "\"allow\": \"%.64s\" is no address range like 10.0.0.0/8 or 2001:db8::/32",
+                          item->valuestring);
     }
     out->allow_count++;
   }
   return 0;
 }
 
-static bool domain_fold(char out[static NET_HOST_NAME_MAX + 1], const char *text)
-{
+static bool domain_fold(char out[static NET_HOST_NAME_MAX + 1], const char *text) {
   return net_text_host_fold(out, text, strlen(text)) && strchr(out, '.') != NULL;
 }
 
 /* A protocol name, perhaps with a version: token ["/" token] (RFC 9110 section 7.8), folded. */
-static bool upgrade_fold(char out[static NET_HOST_NAME_MAX + 1], const char *text)
-{
+static bool upgrade_fold(char out[static NET_HOST_NAME_MAX + 1], const char *text) {
   size_t size = strlen(text);
   const char *slash = strchr(text, '/');
   size_t name = slash != NULL ? (size_t)(slash - text) : size;
-  if (size > TOKEN_MAX || !net_text_is_token(text, name) || (slash != NULL && !net_text_is_token(slash + 1, size - name - 1))) {
+  if (size > TOKEN_MAX || !net_text_is_token(text, name) ||
+      (slash != NULL && !net_text_is_token(slash + 1, size - name - 1))) {
     return false;
   }
   for (size_t i = 0; i <= size; i++) {
@@ -222,8 +224,8 @@ static bool upgrade_fold(char out[static NET_HOST_NAME_MAX + 1], const char *tex
 }
 
 static int folded_read(char ***out, size_t *count, const cJSON *object, const char *key,
-                       bool (*fold)(char out[static NET_HOST_NAME_MAX + 1], const char *text), const char *right, struct complaint *c)
-{
+                       bool (*fold)(char out[static NET_HOST_NAME_MAX + 1], const char *text), const char *right,
+                       struct complaint *c) {
   const cJSON *array, *item;
   size_t n;
   if (strings_find(&array, &n, object, key, c) != 0) {
@@ -254,8 +256,7 @@ static int folded_read(char ***out, size_t *count, const cJSON *object, const ch
 }
 
 /* What may stand in a Host field: a host name or IP literal, and perhaps a port. */
-static bool host_field_valid(const char *text)
-{
+static bool host_field_valid(const char *text) {
   const char *host;
   size_t host_size;
   uint16_t port;
@@ -265,8 +266,7 @@ static bool host_field_valid(const char *text)
          (net_text_host_fold(folded, host, host_size) || net_address_parse(&address, host, host_size) == 0);
 }
 
-static int rewrite_read(struct net_service_options *out, const cJSON *object, struct complaint *c)
-{
+static int rewrite_read(struct net_service_options *out, const cJSON *object, struct complaint *c) {
   const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, "rewrite_host");
   if (item == NULL || cJSON_IsNull(item) || cJSON_IsFalse(item)) {
     return 0;
@@ -276,38 +276,41 @@ static int rewrite_read(struct net_service_options *out, const cJSON *object, st
     return 0;
   }
   if (!cJSON_IsString(item) || !host_field_valid(item->valuestring)) {
-    return net_sentence(c->text, c->size, "\"rewrite_host\" must be true, false or a host name, with a port if it needs one");
+    return net_sentence(c->text, c->size,
+                        "\"rewrite_host\" must be true, false or a host name, with a port if it needs one");
   }
   out->rewrite_host = NET_REWRITE_NAME;
   out->rewrite_name = net_text_copy(item->valuestring, strlen(item->valuestring));
   return out->rewrite_name != NULL ? 0 : out_of_memory(c);
 }
 
-static int timeout_read(struct net_service_options *out, const cJSON *object, struct complaint *c)
-{
+static int timeout_read(struct net_service_options *out, const cJSON *object, struct complaint *c) {
   const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, "timeout");
   if (item == NULL || cJSON_IsNull(item)) {
     return 0;
   }
   double value = cJSON_IsNumber(item) ? item->valuedouble : -1;
   if (!(value >= 0) || value > TIMEOUT_MAX_S || floor(value) != value) {
-    return net_sentence(c->text, c->size, "\"timeout\" must be a whole number of seconds from 0 (never) to %u", TIMEOUT_MAX_S);
+    return net_sentence(c->text, c->size, "\"timeout\" must be a whole number of seconds from 0 (never) to %u",
+                        TIMEOUT_MAX_S);
   }
   out->timeout_s = (uint32_t)value;
   return 0;
 }
 
-int net_service_options_read(struct net_service_options *out, const struct cJSON *object, char *error, size_t error_size)
-{
+int net_service_options_read(struct net_service_options *out, const struct cJSON *object, char *error,
+                             size_t error_size) {
   struct complaint c = {.text = error, .size = error_size};
   net_service_options_init(out);
   if (!cJSON_IsObject(object)) {
     return net_sentence(error, error_size, "a service's options must be an object");
   }
-  if (rewrite_read(out, object, &c) != 0 || fields_read(&out->headers, &out->headers_count, object, "headers", &c) != 0 ||
+  if (rewrite_read(out, object, &c) != 0 ||
+      fields_read(&out->headers, &out->headers_count, object, "headers", &c) != 0 ||
       fields_read(&out->response_headers, &out->response_headers_count, object, "response_headers", &c) != 0 ||
       users_read(out, object, &c) != 0 || allow_read(out, object, &c) != 0 ||
-      folded_read(&out->domains, &out->domains_count, object, "domains", domain_fold, "host name like app.example.org", &c) != 0 ||
+      folded_read(&out->domains, &out->domains_count, object, "domains", domain_fold, "host name like app.example.org",
+                  &c) != 0 ||
       folded_read(&out->upgrades, &out->upgrades_count, object, "upgrades", upgrade_fold, "protocol name", &c) != 0 ||
       timeout_read(out, object, &c) != 0) {
     net_service_options_clean(out);
@@ -318,8 +321,7 @@ int net_service_options_read(struct net_service_options *out, const struct cJSON
 
 /* ---- writing ---- */
 
-static int item_add(cJSON *object, const char *key, cJSON *item)
-{
+static int item_add(cJSON *object, const char *key, cJSON *item) {
   if (item == NULL || !cJSON_AddItemToObject(object, key, item)) {
     cJSON_Delete(item);
     return UV_ENOMEM;
@@ -327,8 +329,7 @@ static int item_add(cJSON *object, const char *key, cJSON *item)
   return 0;
 }
 
-static int fields_write(const struct net_field *list, size_t count, cJSON *object, const char *key)
-{
+static int fields_write(const struct net_field *list, size_t count, cJSON *object, const char *key) {
   cJSON *map = count > 0 ? cJSON_AddObjectToObject(object, key) : NULL;
   for (size_t i = 0; i < count; i++) {
     if (map == NULL || cJSON_AddStringToObject(map, list[i].name, list[i].value != NULL ? list[i].value : "") == NULL) {
@@ -338,8 +339,7 @@ static int fields_write(const struct net_field *list, size_t count, cJSON *objec
   return 0;
 }
 
-static int text_append(cJSON *array, const char *text)
-{
+static int text_append(cJSON *array, const char *text) {
   cJSON *item = array != NULL ? cJSON_CreateString(text) : NULL;
   if (item == NULL || !cJSON_AddItemToArray(array, item)) {
     cJSON_Delete(item);
@@ -348,8 +348,7 @@ static int text_append(cJSON *array, const char *text)
   return 0;
 }
 
-static int texts_write(char *const *list, size_t count, cJSON *object, const char *key)
-{
+static int texts_write(char *const *list, size_t count, cJSON *object, const char *key) {
   cJSON *array = count > 0 ? cJSON_AddArrayToObject(object, key) : NULL;
   for (size_t i = 0; i < count; i++) {
     if (text_append(array, list[i]) != 0) {
@@ -359,8 +358,7 @@ static int texts_write(char *const *list, size_t count, cJSON *object, const cha
   return 0;
 }
 
-static int users_write(const struct net_service_options *options, cJSON *object)
-{
+static int users_write(const struct net_service_options *options, cJSON *object) {
   cJSON *array = options->basic_auth_count > 0 ? cJSON_AddArrayToObject(object, "basic_auth") : NULL;
   for (size_t i = 0; i < options->basic_auth_count; i++) {
     char entry[USER_MAX + HASH_MAX + 2];
@@ -372,8 +370,7 @@ static int users_write(const struct net_service_options *options, cJSON *object)
   return 0;
 }
 
-static int allow_write(const struct net_service_options *options, cJSON *object)
-{
+static int allow_write(const struct net_service_options *options, cJSON *object) {
   cJSON *array = options->allow_count > 0 ? cJSON_AddArrayToObject(object, "allow") : NULL;
   for (size_t i = 0; i < options->allow_count; i++) {
     char address[NET_ADDRESS_TEXT], entry[NET_ADDRESS_TEXT + 8];
@@ -387,17 +384,17 @@ static int allow_write(const struct net_service_options *options, cJSON *object)
 }
 
 /* A target's name, once it has been filled in, is written as a name: the reader does not know the target. */
-static int rewrite_write(const struct net_service_options *options, cJSON *object)
-{
+static int rewrite_write(const struct net_service_options *options, cJSON *object) {
   if (options->rewrite_host == NET_REWRITE_NONE) {
     return 0;
   }
-  return item_add(object, "rewrite_host", options->rewrite_name != NULL ? cJSON_CreateString(options->rewrite_name) : cJSON_CreateTrue());
+  return item_add(object, "rewrite_host",
+                  options->rewrite_name != NULL ? cJSON_CreateString(options->rewrite_name) : cJSON_CreateTrue());
 }
 
-int net_service_options_write(const struct net_service_options *options, struct cJSON *object)
-{
-  if (rewrite_write(options, object) != 0 || fields_write(options->headers, options->headers_count, object, "headers") != 0 ||
+int net_service_options_write(const struct net_service_options *options, struct cJSON *object) {
+  if (rewrite_write(options, object) != 0 ||
+      fields_write(options->headers, options->headers_count, object, "headers") != 0 ||
       fields_write(options->response_headers, options->response_headers_count, object, "response_headers") != 0 ||
       users_write(options, object) != 0 || allow_write(options, object) != 0 ||
       texts_write(options->domains, options->domains_count, object, "domains") != 0 ||

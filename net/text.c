@@ -8,8 +8,7 @@
 #include <string.h>
 
 /* Length of the well-formed UTF-8 sequence at `p` (RFC 3629 table), 0 if there is none; *code gets the character. */
-static size_t utf8_sequence(const uint8_t *p, size_t size, uint32_t *code)
-{
+static size_t utf8_sequence(const uint8_t *p, size_t size, uint32_t *code) {
   static const struct {
     uint8_t mask, lead;
     uint8_t length;
@@ -35,8 +34,7 @@ static size_t utf8_sequence(const uint8_t *p, size_t size, uint32_t *code)
   return 0;
 }
 
-static bool utf8_walk(const char *text, size_t size, bool control_allowed)
-{
+static bool utf8_walk(const char *text, size_t size, bool control_allowed) {
   for (size_t i = 0; i < size;) {
     uint32_t code = 0;
     size_t length = utf8_sequence((const uint8_t *)text + i, size - i, &code);
@@ -48,23 +46,19 @@ static bool utf8_walk(const char *text, size_t size, bool control_allowed)
   return true;
 }
 
-bool net_text_valid(const char *text, size_t size)
-{
+bool net_text_valid(const char *text, size_t size) {
   return utf8_walk(text, size, false);
 }
 
-bool net_text_is_utf8(const char *text, size_t size)
-{
+bool net_text_is_utf8(const char *text, size_t size) {
   return utf8_walk(text, size, true);
 }
 
-static bool is_alnum(char c)
-{
+static bool is_alnum(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-bool net_text_is_token(const char *text, size_t size)
-{
+bool net_text_is_token(const char *text, size_t size) {
   for (size_t i = 0; i < size; i++) {
     if (text[i] == '\0' || (!is_alnum(text[i]) && strchr("!#$%&'*+-.^_`|~", text[i]) == NULL)) {
       return false;
@@ -73,8 +67,7 @@ bool net_text_is_token(const char *text, size_t size)
   return size > 0;
 }
 
-bool net_text_host_fold(char out[static NET_HOST_NAME_MAX + 1], const char *text, size_t size)
-{
+bool net_text_host_fold(char out[static NET_HOST_NAME_MAX + 1], const char *text, size_t size) {
   if (size > 0 && text[size - 1] == '.') {
     size--;
   }
@@ -104,8 +97,7 @@ bool net_text_host_fold(char out[static NET_HOST_NAME_MAX + 1], const char *text
   return label > 0 && out[size - 1] != '-' && !digits;
 }
 
-int net_sentence(char *error, size_t error_size, const char *format, ...)
-{
+int net_sentence(char *error, size_t error_size, const char *format, ...) {
   if (error_size > 0) {
     va_list arguments;
     va_start(arguments, format);
@@ -115,8 +107,7 @@ int net_sentence(char *error, size_t error_size, const char *format, ...)
   return -1;
 }
 
-char *net_text_copy(const char *text, size_t size)
-{
+char *net_text_copy(const char *text, size_t size) {
   char *copy = malloc(size + 1);
   if (copy != NULL) {
     memcpy(copy, text, size);

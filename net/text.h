@@ -13,7 +13,8 @@ bool net_text_valid(const char *text, size_t size);
 bool net_text_is_utf8(const char *text, size_t size);
 /* RFC 9110 section 5.6.2: one or more tchar. */
 bool net_text_is_token(const char *text, size_t size);
-/* A host name of letters, digits, "-" and "_" in labels of 1 to 63, case-folded into `out`, a trailing dot dropped. An IP literal is none. */
+/* A host name of letters, digits, "-" and "_" in labels of 1 to 63, case-folded into `out`, a trailing dot dropped. An
+ * IP literal is none. */
 bool net_text_host_fold(char out[static NET_HOST_NAME_MAX + 1], const char *text, size_t size);
 /* Formats `error` (may be NULL when error_size is 0) and returns -1, for `return net_sentence(...)`. */
 int net_sentence(char *error, size_t error_size, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -6,7 +6,7 @@
 
 #define NET_WS_MESSAGE_MAX (64u * 1024u)
 
-/* Client: sends the upgrade request for host/path (with `authorization` if not NULL) and checks the 101. */
+/* Client: sends the upgrade request for `host` (as it stands in the Host field, IPv6 in brackets, with a port) and `path`, and checks the 101. */
 int net_ws_push_client(struct net_conn *conn, const char *host, const char *path);
 /* Server: the upgrade request has been read and checked by the caller; answers 101 for `key` (Sec-WebSocket-Key) and goes on. */
 int net_ws_push_server(struct net_conn *conn, const char *key, size_t key_size);

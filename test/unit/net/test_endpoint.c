@@ -9,8 +9,7 @@
 
 #include "dial.h"
 
-static void server_addresses(void **state)
-{
+static void server_addresses(void **state) {
   (void)state;
   static const struct {
     const char *text, *carrier, *first, *second; /* first NULL: refused */
@@ -19,8 +18,10 @@ static void server_addresses(void **state)
       {"Example.COM.", "auto", "tls://example.com:8001", "wss://example.com:443/.well-known/mdm-tunnel"},
       {"example.com:9", "auto", "tls://example.com:9", "wss://example.com:443/.well-known/mdm-tunnel"},
       {"example.com", "tls", "tls://example.com:8001", NULL},
-      {"example.com", "ws", "wss://example.com:443/.well-known/mdm-tunnel", "ws://example.com:80/.well-known/mdm-tunnel"},
-      {"example.com:8000", "ws", "wss://example.com:8000/.well-known/mdm-tunnel", "ws://example.com:8000/.well-known/mdm-tunnel"},
+      {"example.com", "ws", "wss://example.com:443/.well-known/mdm-tunnel",
+       "ws://example.com:80/.well-known/mdm-tunnel"},
+      {"example.com:8000", "ws", "wss://example.com:8000/.well-known/mdm-tunnel",
+       "ws://example.com:8000/.well-known/mdm-tunnel"},
       {"localhost", "auto", "tls://localhost:8001", NULL},
       {"my.localhost", "auto", "tls://my.localhost:8001", NULL},
       {"127.0.0.2:7", "auto", "tls://127.0.0.2:7", NULL},
@@ -52,7 +53,8 @@ static void server_addresses(void **state)
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
     struct net_endpoint out[2];
     char error[512] = "", text[NET_ENDPOINT_TEXT];
-    int count = net_endpoint_parse(out, table[i].text, strlen(table[i].text), 8001, table[i].carrier, error, sizeof error);
+    int count =
+        net_endpoint_parse(out, table[i].text, strlen(table[i].text), 8001, table[i].carrier, error, sizeof error);
     if (table[i].first == NULL) {
       if (count != UV_EINVAL || error[0] == '\0') {
         fail_msg("\"%s\" was taken", table[i].text);
@@ -69,8 +71,7 @@ static void server_addresses(void **state)
   }
 }
 
-static void a_path_too_long_is_refused(void **state)
-{
+static void a_path_too_long_is_refused(void **state) {
   (void)state;
   char url[600] = "wss://h/";
   memset(url + 8, 'p', 400);
@@ -78,21 +79,20 @@ static void a_path_too_long_is_refused(void **state)
   assert_int_equal(net_endpoint_parse(out, url, strlen(url), 1, "auto", NULL, 0), UV_EINVAL);
 }
 
-static void loopback_names(void **state)
-{
+static void loopback_names(void **state) {
   (void)state;
   static const struct {
     const char *host;
     bool loopback;
-  } table[] = {{"localhost", true},  {"LOCALHOST.", true}, {"a.b.localhost", true},  {"127.9.9.9", true}, {"::1", true},
-               {"xlocalhost", false}, {"localhost.com", false}, {"10.0.0.1", false}, {"::2", false},     {"", false}};
+  } table[] = {
+      {"localhost", true},   {"LOCALHOST.", true},     {"a.b.localhost", true}, {"127.9.9.9", true}, {"::1", true},
+      {"xlocalhost", false}, {"localhost.com", false}, {"10.0.0.1", false},     {"::2", false},      {"", false}};
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
     assert_int_equal(net_host_is_loopback(table[i].host), table[i].loopback);
   }
 }
 
-static void proxies(void **state)
-{
+static void proxies(void **state) {
   (void)state;
   static const struct {
     const char *url, *user, *password;
@@ -128,14 +128,14 @@ static void proxies(void **state)
     assert_int_equal(out.port, table[i].port);
     assert_int_equal(out.tls, table[i].tls);
     assert_string_equal(out.user != NULL ? out.user : "-", table[i].want_user != NULL ? table[i].want_user : "-");
-    assert_string_equal(out.password != NULL ? out.password : "-", table[i].want_password != NULL ? table[i].want_password : "-");
+    assert_string_equal(out.password != NULL ? out.password : "-",
+                        table[i].want_password != NULL ? table[i].want_password : "-");
     net_proxy_clean(&out);
     assert_null(out.password);
   }
 }
 
-int main(void)
-{
+int main(void) {
   static const struct CMUnitTest tests[] = {
       cmocka_unit_test(server_addresses),
       cmocka_unit_test(a_path_too_long_is_refused),

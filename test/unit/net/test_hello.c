@@ -12,14 +12,20 @@
 #include "hello.h"
 #include "tls.h"
 
-#define INSTANCE "AAECAwQFBgcICQoLDA0ODw"
+#define INSTANCE    "AAECAwQFBgcICQoLDA0ODw"
 #define HELLO_START "{\"version_min\":1,\"version_max\":1,\"client_name\":\"laptop\",\"instance\":\"" INSTANCE "\""
 
-static void hello_there_and_back(void **state)
-{
+static void hello_there_and_back(void **state) {
   (void)state;
-  struct net_hello in = {.version_min = 1, .version_max = 3, .name_explicit = true, .epoch = 9007199254740991u, .open_credit = 65536,
-                         .max_streams = 100, .resume = true, .software = "mdm-tunnel/0.1.0", .client_name = "tim's \"laptop\" \xc3\xa4"};
+  struct net_hello in = {.version_min = 1,
+                         .version_max = 3,
+                         .name_explicit = true,
+                         .epoch = 9007199254740991u,
+                         .open_credit = 65536,
+                         .max_streams = 100,
+                         .resume = true,
+                         .software = "mdm-tunnel/0.1.0",
+                         .client_name = "tim's \"laptop\" \xc3\xa4"};
   for (size_t i = 0; i < sizeof in.instance; i++) {
     in.instance[i] = (uint8_t)(255 - i);
   }
@@ -38,8 +44,7 @@ static void hello_there_and_back(void **state)
   net_message_free(text, size);
 }
 
-static void challenge_there_and_back(void **state)
-{
+static void challenge_there_and_back(void **state) {
   (void)state;
   struct net_challenge in = {.version = 1, .open_mode = true, .software = "x"}, out;
   randombytes_buf(in.nonce, sizeof in.nonce);
@@ -52,13 +57,13 @@ static void challenge_there_and_back(void **state)
   net_message_free(text, size);
 }
 
-static void auth_there_and_back(void **state)
-{
+static void auth_there_and_back(void **state) {
   (void)state;
   static const enum net_auth_method methods[] = {NET_AUTH_NONE, NET_AUTH_TOKEN, NET_AUTH_KEY};
   for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
     struct net_auth in = {.method = methods[i], .user = "tim", .replace = true}, out;
-    memset(in.token, methods[i] == NET_AUTH_TOKEN ? '"' : 0, sizeof in.token - 1); /* every byte is escaped: the longest text */
+    memset(in.token, methods[i] == NET_AUTH_TOKEN ? '"' : 0,
+           sizeof in.token - 1); /* every byte is escaped: the longest text */
     memset(in.public_key, 7, sizeof in.public_key);
     memset(in.signature, 9, sizeof in.signature);
     size_t size;
@@ -81,8 +86,7 @@ static void auth_there_and_back(void **state)
   }
 }
 
-static void services_there_and_back(void **state)
-{
+static void services_there_and_back(void **state) {
   (void)state;
   struct net_service list[2] = {{.name = "hello-world", .id = 1}, {.name = "Any Thing", .id = 7}};
   net_service_options_init(&list[0].options);
@@ -101,13 +105,18 @@ static void services_there_and_back(void **state)
   net_message_free(text, size);
 }
 
-static void ready_there_and_back(void **state)
-{
+static void ready_there_and_back(void **state) {
   (void)state;
-  struct net_service_verdict list[3] = {{.id = 1, .verdict = NET_SERVICE_OK, .url = "http://hello.tim.localhost:8000/"},
-                                        {.id = 2, .verdict = NET_SERVICE_NO_WEB, .reason = "\"Any Thing\" is no label"},
-                                        {.id = 3, .verdict = NET_SERVICE_REFUSED, .reason = "taken by laptop since 10:00"}};
-  struct net_ready in = {.session = "s1", .user = "tim", .client_name = "laptop-2", .open_credit = 1, .max_streams = 2, .heartbeat_ms = 5000,
+  struct net_service_verdict list[3] = {
+      {.id = 1, .verdict = NET_SERVICE_OK, .url = "http://hello.tim.localhost:8000/"},
+      {.id = 2, .verdict = NET_SERVICE_NO_WEB, .reason = "\"Any Thing\" is no label"},
+      {.id = 3, .verdict = NET_SERVICE_REFUSED, .reason = "taken by laptop since 10:00"}};
+  struct net_ready in = {.session = "s1",
+                         .user = "tim",
+                         .client_name = "laptop-2",
+                         .open_credit = 1,
+                         .max_streams = 2,
+                         .heartbeat_ms = 5000,
                          .services = {.serial = 9, .list = list, .count = 3}},
                    out;
   size_t size;
@@ -129,32 +138,27 @@ static void ready_there_and_back(void **state)
   net_message_free(text, size);
 }
 
-static int decode_hello(const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+static int decode_hello(const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct net_hello m;
   return net_hello_decode(&m, data, size, error, error_size);
 }
-static int decode_challenge(const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+static int decode_challenge(const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct net_challenge m;
   return net_challenge_decode(&m, data, size, error, error_size);
 }
-static int decode_auth(const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+static int decode_auth(const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct net_auth m;
   int result = net_auth_decode(&m, data, size, error, error_size);
   net_auth_clean(&m);
   return result;
 }
-static int decode_services(const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+static int decode_services(const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct net_services m;
   int result = net_services_decode(&m, data, size, error, error_size);
   net_services_clean(&m);
   return result;
 }
-static int decode_ready(const uint8_t *data, size_t size, char *error, size_t error_size)
-{
+static int decode_ready(const uint8_t *data, size_t size, char *error, size_t error_size) {
   struct net_ready m;
   int result = net_ready_decode(&m, data, size, error, error_size);
   net_ready_clean(&m);
@@ -163,8 +167,7 @@ static int decode_ready(const uint8_t *data, size_t size, char *error, size_t er
 
 typedef int (*decoder)(const uint8_t *data, size_t size, char *error, size_t error_size);
 
-static void hostile_messages_are_refused(void **state)
-{
+static void hostile_messages_are_refused(void **state) {
   (void)state;
   static const struct {
     decoder decode;
@@ -192,9 +195,13 @@ static void hostile_messages_are_refused(void **state)
       {decode_hello, HELLO_START ",\"epoch\":1,\"software\":\"a\\nb\"}", "software"},
       {decode_hello, "{\"version_min\":2,\"version_max\":1}", "version_max"},
       {decode_hello, "{\"version_min\":0,\"version_max\":1}", "version_min"},
-      {decode_hello, "{\"version_min\":1,\"version_max\":1,\"client_name\":\"a\",\"instance\":\"AAEC\",\"epoch\":1}", "instance"},
-      {decode_hello, "{\"version_min\":1,\"version_max\":1,\"client_name\":\"a\",\"instance\":\"" INSTANCE "==\",\"epoch\":1}", "instance"},
-      {decode_hello, "{\"version_min\":1,\"version_max\":1,\"client_name\":\"a\",\"instance\":7,\"epoch\":1}", "instance"},
+      {decode_hello, "{\"version_min\":1,\"version_max\":1,\"client_name\":\"a\",\"instance\":\"AAEC\",\"epoch\":1}",
+       "instance"},
+      {decode_hello,
+       "{\"version_min\":1,\"version_max\":1,\"client_name\":\"a\",\"instance\":\"" INSTANCE "==\",\"epoch\":1}",
+       "instance"},
+      {decode_hello, "{\"version_min\":1,\"version_max\":1,\"client_name\":\"a\",\"instance\":7,\"epoch\":1}",
+       "instance"},
       {decode_challenge, "{\"version\":1}", "nonce"},
       {decode_auth, "{\"user\":\"tim\"}", "method"},
       {decode_auth, "{\"method\":\"password\"}", "method"},
@@ -213,7 +220,9 @@ static void hostile_messages_are_refused(void **state)
       {decode_services, "{\"serial\":1,\"list\":[{\"id\":1,\"name\":\"a\",\"rewrite_host\":true}]}", "rewrite_host"},
       {decode_ready, "{\"session\":\"s\"}", "user"},
       {decode_ready, "{\"session\":\"s\",\"user\":\"u\",\"services\":[]}", "services"},
-      {decode_ready, "{\"session\":\"s\",\"user\":\"u\",\"services\":{\"serial\":1,\"list\":[{\"id\":1,\"verdict\":\"maybe\"}]}}", "verdict"},
+      {decode_ready,
+       "{\"session\":\"s\",\"user\":\"u\",\"services\":{\"serial\":1,\"list\":[{\"id\":1,\"verdict\":\"maybe\"}]}}",
+       "verdict"},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
     char error[512] = "";
@@ -225,8 +234,7 @@ static void hostile_messages_are_refused(void **state)
   assert_int_equal(decode_hello((const uint8_t *)"{\"a\":\"\0\"}", 9, NULL, 0), -1);
 }
 
-static void every_cut_of_a_message_is_refused(void **state)
-{
+static void every_cut_of_a_message_is_refused(void **state) {
   (void)state;
   static const char whole[] = HELLO_START ",\"epoch\":1,\"features\":[\"resume\",\"later\"],\"new\":{\"key\":[1,2]}}";
   for (size_t size = 0; size < sizeof whole - 1; size++) {
@@ -238,15 +246,15 @@ static void every_cut_of_a_message_is_refused(void **state)
   assert_int_equal(decode_hello((const uint8_t *)whole, sizeof whole - 1, NULL, 0), 0);
 }
 
-static void too_many_services_are_refused(void **state)
-{
+static void too_many_services_are_refused(void **state) {
   (void)state;
   for (unsigned extra = 0; extra < 2; extra++) {
     size_t capacity = 64 * (NET_SERVICES_MAX + 2), size;
     char *text = malloc(capacity);
     size = (size_t)snprintf(text, capacity, "{\"serial\":1,\"list\":[");
     for (unsigned i = 0; i < NET_SERVICES_MAX + extra; i++) {
-      size += (size_t)snprintf(text + size, capacity - size, "%s{\"id\":%u,\"name\":\"s%u\"}", i > 0 ? "," : "", i + 1, i);
+      size +=
+          (size_t)snprintf(text + size, capacity - size, "%s{\"id\":%u,\"name\":\"s%u\"}", i > 0 ? "," : "", i + 1, i);
     }
     size += (size_t)snprintf(text + size, capacity - size, "]}");
     assert_int_equal(decode_services((const uint8_t *)text, size, NULL, 0), -(int)extra);
@@ -254,8 +262,7 @@ static void too_many_services_are_refused(void **state)
   }
 }
 
-static void a_text_over_its_length_is_refused(void **state)
-{
+static void a_text_over_its_length_is_refused(void **state) {
   (void)state;
   for (size_t length = NET_TEXT_MAX; length <= NET_TEXT_MAX + 1; length++) {
     char name[NET_TEXT_MAX + 2], text[1024];
@@ -265,20 +272,21 @@ static void a_text_over_its_length_is_refused(void **state)
   }
 }
 
-static void the_highest_common_version_is_chosen(void **state)
-{
+static void the_highest_common_version_is_chosen(void **state) {
   (void)state;
   static const struct {
     uint32_t min, max, chosen;
-  } table[] = {{1, 1, 1}, {1, 9, NET_PROTOCOL_MAX}, {2, 9, NET_PROTOCOL_MAX >= 2 ? NET_PROTOCOL_MAX : 0}, {1, 4294967295u, NET_PROTOCOL_MAX}};
+  } table[] = {{1, 1, 1},
+               {1, 9, NET_PROTOCOL_MAX},
+               {2, 9, NET_PROTOCOL_MAX >= 2 ? NET_PROTOCOL_MAX : 0},
+               {1, 4294967295u, NET_PROTOCOL_MAX}};
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
     struct net_hello m = {.version_min = table[i].min, .version_max = table[i].max};
     assert_int_equal(net_version_choose(&m), table[i].chosen);
   }
 }
 
-static void token_there_and_back(void **state)
-{
+static void token_there_and_back(void **state) {
   (void)state;
   uint8_t print[32], secret[NET_TOKEN_SECRET_SIZE], other[NET_TOKEN_SECRET_SIZE], found[32];
   char token[NET_TEXT_MAX + 1], again[NET_TEXT_MAX + 1];
@@ -302,8 +310,7 @@ static void token_there_and_back(void **state)
   assert_false(has);
 }
 
-static void a_key_signs_nonce_and_exporter(void **state)
-{
+static void a_key_signs_nonce_and_exporter(void **state) {
   (void)state;
   uint8_t nonce[NET_NONCE_SIZE], exporter[32], text[NET_AUTH_SIGNED_SIZE], again[NET_AUTH_SIGNED_SIZE];
   memset(nonce, 1, sizeof nonce);
@@ -315,8 +322,7 @@ static void a_key_signs_nonce_and_exporter(void **state)
   assert_memory_not_equal(text, again, sizeof text);
 }
 
-int main(void)
-{
+int main(void) {
   static const struct CMUnitTest tests[] = {
       cmocka_unit_test(hello_there_and_back),
       cmocka_unit_test(challenge_there_and_back),

@@ -18,8 +18,7 @@ struct place {
   uint8_t key[32], other[32];
 };
 
-static int place_make(void **state)
-{
+static int place_make(void **state) {
   static struct place place;
   (void)snprintf(place.directory, sizeof place.directory, "/tmp/mdm-known-XXXXXX");
   if (mkdtemp(place.directory) == NULL) {
@@ -32,23 +31,21 @@ static int place_make(void **state)
   return 0;
 }
 
-static int place_remove(void **state)
-{
+static int place_remove(void **state) {
   struct place *place = *state;
   (void)unlink(place->path);
   return rmdir(place->directory);
 }
 
-static enum net_known look_up(const struct place *place, const char *host, uint16_t port, const uint8_t *key, unsigned *line)
-{
+static enum net_known look_up(const struct place *place, const char *host, uint16_t port, const uint8_t *key,
+                              unsigned *line) {
   char error[256] = "";
   enum net_known known = net_known_lookup(place->path, host, port, key, line, error, sizeof error);
   assert_int_equal(known == NET_KNOWN_ERROR, error[0] != '\0');
   return known;
 }
 
-static void a_server_is_new_then_known_then_changed(void **state)
-{
+static void a_server_is_new_then_known_then_changed(void **state) {
   struct place *place = *state;
   unsigned line;
   assert_int_equal(look_up(place, "example.com", 8001, place->key, &line), NET_KNOWN_NEW);
@@ -65,8 +62,7 @@ static void a_server_is_new_then_known_then_changed(void **state)
   assert_int_equal(status.st_mode & 0777, 0600);
 }
 
-static void hand_edited_files(void **state)
-{
+static void hand_edited_files(void **state) {
   struct place *place = *state;
   char print[NET_FINGERPRINT_TEXT], other[NET_FINGERPRINT_TEXT], text[512];
   (void)net_fingerprint_text(print, place->key);
@@ -102,16 +98,14 @@ static void hand_edited_files(void **state)
   assert_int_equal(line, 3);
 }
 
-static void a_name_that_is_none_is_an_error(void **state)
-{
+static void a_name_that_is_none_is_an_error(void **state) {
   struct place *place = *state;
   unsigned line;
   assert_int_equal(look_up(place, "a b", 1, place->key, &line), NET_KNOWN_ERROR);
   assert_int_equal(net_known_add(place->path, "h\n127.0.0.1", 1, place->key), UV_EINVAL);
 }
 
-int main(void)
-{
+int main(void) {
   static const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_server_is_new_then_known_then_changed, place_make, place_remove),
       cmocka_unit_test_setup_teardown(hand_edited_files, place_make, place_remove),

@@ -12,13 +12,13 @@
 #include "text.h"
 
 #define HASH "$argon2id$v=19$m=65536,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
-#define EVERYTHING                                                                                                                     \
-  "{\"rewrite_host\":\"app.internal:8080\",\"headers\":{\"X-Team\":\"blue\",\"X-Debug\":null},\"response_headers\":{\"Server\":\"\"}," \
-  "\"basic_auth\":[\"tim:" HASH "\",\"ann:" HASH "\"],\"allow\":[\"10.0.0.0/8\",\"2001:db8::/32\",\"127.0.0.1\"],"                     \
+#define EVERYTHING                                                                                                     \
+  "{\"rewrite_host\":\"app.internal:8080\",\"headers\":{\"X-Team\":\"blue\",\"X-Debug\":null},\"response_headers\":{"  \
+  "\"Server\":\"\"},"                                                                                                  \
+  "\"basic_auth\":[\"tim:" HASH "\",\"ann:" HASH "\"],\"allow\":[\"10.0.0.0/8\",\"2001:db8::/32\",\"127.0.0.1\"],"     \
   "\"domains\":[\"App.Example.org.\"],\"upgrades\":[\"H2C\",\"foo/2\"],\"timeout\":0,\"unknown\":{\"deep\":[1]}}"
 
-static int options_read(struct net_service_options *out, const char *json, char *error, size_t size)
-{
+static int options_read(struct net_service_options *out, const char *json, char *error, size_t size) {
   cJSON *object = cJSON_Parse(json);
   assert_non_null(object);
   int result = net_service_options_read(out, object, error, size);
@@ -26,8 +26,7 @@ static int options_read(struct net_service_options *out, const char *json, char 
   return result;
 }
 
-static void reads_every_option(void **state)
-{
+static void reads_every_option(void **state) {
   (void)state;
   struct net_service_options o;
   char error[512] = "";
@@ -52,8 +51,7 @@ static void reads_every_option(void **state)
   net_service_options_clean(&o);
 }
 
-static void what_is_written_reads_back_equal(void **state)
-{
+static void what_is_written_reads_back_equal(void **state) {
   (void)state;
   struct net_service_options a, b, c;
   char error[512] = "";
@@ -70,8 +68,7 @@ static void what_is_written_reads_back_equal(void **state)
   net_service_options_clean(&c);
 }
 
-static void defaults_are_not_written(void **state)
-{
+static void defaults_are_not_written(void **state) {
   (void)state;
   struct net_service_options o;
   net_service_options_init(&o);
@@ -83,8 +80,7 @@ static void defaults_are_not_written(void **state)
   net_service_options_clean(&o);
 }
 
-static void a_difference_in_any_option_is_seen(void **state)
-{
+static void a_difference_in_any_option_is_seen(void **state) {
   (void)state;
   static const char *const different[] = {
       "{}",
@@ -114,8 +110,7 @@ static void a_difference_in_any_option_is_seen(void **state)
   }
 }
 
-static void wrong_options_are_refused_by_name(void **state)
-{
+static void wrong_options_are_refused_by_name(void **state) {
   (void)state;
   static const struct {
     const char *json, *names;
@@ -174,8 +169,7 @@ static void wrong_options_are_refused_by_name(void **state)
   }
 }
 
-static void secrets_stay_out_of_sentences(void **state)
-{
+static void secrets_stay_out_of_sentences(void **state) {
   (void)state;
   struct net_service_options o;
   char error[512] = "";
@@ -183,8 +177,7 @@ static void secrets_stay_out_of_sentences(void **state)
   assert_null(strstr(error, "hunter2"));
 }
 
-static void lists_are_bounded(void **state)
-{
+static void lists_are_bounded(void **state) {
   (void)state;
   for (int extra = 0; extra < 2; extra++) {
     cJSON *object = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(object, "allow");
@@ -199,16 +192,28 @@ static void lists_are_bounded(void **state)
   }
 }
 
-static void labels(void **state)
-{
+static void labels(void **state) {
   (void)state;
   static const struct {
     const char *text, *folded;
   } table[] = {
-      {"a", "a"},       {"hello-world", "hello-world"}, {"HeLLo", "hello"}, {"9", "9"},        {"", NULL},      {"-a", NULL},
-      {"a-", NULL},     {"a--b", NULL},                 {"a_b", NULL},      {"a.b", NULL},     {"a b", NULL},   {"\xc3\xa4", NULL},
-      {"xn--a", NULL},  {"__proto__", NULL},            {"a\nb", NULL},
-      {"0123456789012345678901234567890123456789012345678901234567890", "0123456789012345678901234567890123456789012345678901234567890"},
+      {"a", "a"},
+      {"hello-world", "hello-world"},
+      {"HeLLo", "hello"},
+      {"9", "9"},
+      {"", NULL},
+      {"-a", NULL},
+      {"a-", NULL},
+      {"a--b", NULL},
+      {"a_b", NULL},
+      {"a.b", NULL},
+      {"a b", NULL},
+      {"\xc3\xa4", NULL},
+      {"xn--a", NULL},
+      {"__proto__", NULL},
+      {"a\nb", NULL},
+      {"0123456789012345678901234567890123456789012345678901234567890",
+       "0123456789012345678901234567890123456789012345678901234567890"},
       {"01234567890123456789012345678901234567890123456789012345678901", NULL},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -223,16 +228,27 @@ static void labels(void **state)
   assert_false(net_label_valid("a\0b", 3));
 }
 
-static void utf8_is_judged(void **state)
-{
+static void utf8_is_judged(void **state) {
   (void)state;
   static const struct {
     const char *text;
     bool valid;
   } table[] = {
-      {"plain", true},          {"", true},           {"\xc3\xa4", true},       {"\xe2\x82\xac", true},     {"\xf0\x9f\x9a\x87", true},
-      {"\xc3", false},          {"\xc0\xaf", false},  {"\xed\xa0\x80", false},  {"\xf4\x90\x80\x80", false}, {"\xff", false},
-      {"a\nb", false},          {"\x7f", false},      {"\xc2\x85", false},      {"\x1b[0m", false},          {"\x80", false},
+      {"plain", true},
+      {"", true},
+      {"\xc3\xa4", true},
+      {"\xe2\x82\xac", true},
+      {"\xf0\x9f\x9a\x87", true},
+      {"\xc3", false},
+      {"\xc0\xaf", false},
+      {"\xed\xa0\x80", false},
+      {"\xf4\x90\x80\x80", false},
+      {"\xff", false},
+      {"a\nb", false},
+      {"\x7f", false},
+      {"\xc2\x85", false},
+      {"\x1b[0m", false},
+      {"\x80", false},
       {"\xe0\x80\xaf", false},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -242,8 +258,7 @@ static void utf8_is_judged(void **state)
   assert_false(net_text_is_utf8("\xff", 1));
 }
 
-int main(void)
-{
+int main(void) {
   static const struct CMUnitTest tests[] = {
       cmocka_unit_test(reads_every_option),
       cmocka_unit_test(what_is_written_reads_back_equal),
