@@ -300,12 +300,15 @@ enum registry_state registry_find(struct registry *registry, const char *key, st
   return REGISTRY_UNKNOWN;
 }
 
+bool registry_user_configured(struct registry *registry, const char *user) {
+  const struct registry_directory *directory = &registry->directory;
+  return directory->user_known != NULL && directory->user_known(directory->self, user);
+}
+
 bool registry_user_known(struct registry *registry, const char *user) {
   seen_expire(registry);
   struct registry_user *entry = user_find(registry, user);
-  const struct registry_directory *directory = &registry->directory;
-  return user[0] != '\0' && ((entry != NULL && (entry->live > 0 || entry->lost > 0)) ||
-                             (directory->user_known != NULL && directory->user_known(directory->self, user)));
+  return user[0] != '\0' && ((entry != NULL && (entry->live > 0 || entry->lost > 0)) || registry_user_configured(registry, user));
 }
 
 bool registry_domain_known(struct registry *registry, const char *host) {

@@ -63,6 +63,7 @@ int registry_claim(struct registry *registry, const char *key, struct agent *age
 void registry_release(struct registry *registry, const char *key, struct agent *agent, bool goodbye);
 /* The agent that holds the key, the longest-standing first under balance; NULL for none. */
 struct agent *registry_holder(struct registry *registry, const char *key);
+bool registry_user_configured(struct registry *registry, const char *user); /* the directory knows the user: the operator made it */
 size_t registry_user_services(struct registry *registry, const char *user); /* live names, custom domains not counted */
 
 #endif
