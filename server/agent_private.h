@@ -21,6 +21,7 @@
 #include "names.h"
 #include "registry.h"
 #include "service_ids.h"
+#include "tls.h"
 #include "worker.h"
 
 #define AGENT_PROBE_MS 2000u            /* a holder that is silent for so long is gone */
