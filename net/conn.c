@@ -322,6 +322,11 @@ failed:
   return error;
 }
 
+void net_conn_set_watcher(struct net_conn *conn, void (*gone)(void *arg), void *arg) {
+  conn->gone = gone;
+  conn->gone_arg = arg;
+}
+
 int net_conn_shutdown(struct net_conn *conn) {
   if (conn->closing) {
     return UV_ECANCELED;
@@ -356,6 +361,9 @@ void conn_on_closed(struct net_conn *conn) {
     struct conn_unread *next = unread->next;
     free(unread);
     unread = next;
+  }
+  if (conn->gone) {
+    conn->gone(conn->gone_arg);
   }
   free(conn);
 }

@@ -62,6 +62,9 @@ int net_conn_shutdown(struct net_conn *conn);
 /* Closes now; what a layer still holds is lost (shut down first, or wait for net_conn_flushed). `reset`: with RST, so that the peer sees a visible transport error. */
 void net_conn_close(struct net_conn *conn, bool reset);
 
+/* Tells a third party (who counts connections), whoever owns it by then, that the connection's memory is going. One a connection; NULL takes it away. */
+void net_conn_set_watcher(struct net_conn *conn, void (*gone)(void *arg), void *arg);
+
 /* Bytes that were read too far (a PROXY header, a request head) come first out of the next read at this height: a layer that is
  * pushed afterwards reads them. Copied; at most 64 KiB. Brings a readable event. */
 int net_conn_unread(struct net_conn *conn, const void *data, size_t size);

@@ -17,6 +17,8 @@ struct net_conn {
   struct net_loop *loop;
   const struct net_conn_ops *ops;
   void *owner;
+  void (*gone)(void *arg); /* set_watcher */
+  void *gone_arg;
   struct net_layer *top;
   struct conn_unread *unread;
   struct net_task task;

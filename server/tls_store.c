@@ -26,6 +26,7 @@ struct tls_store {
   const struct net_identity *link;
   struct tls_pairs *pairs;
   struct net_tls_context *context;
+  struct net_tls_tickets *tickets; /* one ring over all contexts: a reload keeps tickets good */
   uint64_t stamp, reloads;
   struct net_timer timer;
   struct watch *watches[WATCHES_MAX];
@@ -89,8 +90,9 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg) {
   (void)arg;
   *alert = SSL_AD_INTERNAL_ERROR;
   if (keys->link != NULL && hello_wants_link(ssl)) {
-    if (SSL_use_cert_and_key(ssl, keys->link->certificate, keys->link->key, NULL, 1) != 1 ||
-        SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1 || SSL_set_session_id_context(ssl, link_context, sizeof link_context - 1) != 1)
+    SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    if (SSL_use_cert_and_key(ssl, keys->link->certificate, keys->link->key, keys->link->chain, 1) != 1 ||
+        SSL_set_num_tickets(ssl, 0) != 1 || SSL_set_min_proto_version(ssl, TLS1_3_VERSION) != 1 || SSL_set_session_id_context(ssl, link_context, sizeof link_context - 1) != 1)
       return SSL_CLIENT_HELLO_ERROR;
     return SSL_CLIENT_HELLO_SUCCESS;
   }
@@ -123,31 +125,30 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_size,
   return SSL_TLSEXT_ERR_OK;
 }
 
-static bool context_set_up(SSL_CTX *ctx) {
-  SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+static void context_set_callbacks(SSL_CTX *ctx) {
   SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
   SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
   SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
-  return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
-         SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256") == 1 &&
-         SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL") == 1;
 }
 
-static struct net_tls_context *context_make(struct tls_pairs *pairs, const struct net_identity *link) {
-  struct net_tls_context *context = NULL;
+static struct net_tls_context *context_make(struct tls_pairs *pairs, const struct net_identity *link, struct net_tls_tickets *tickets,
+                                            char *error, size_t error_size) {
+  struct net_tls_context *context;
   struct store_keys *keys = malloc(sizeof *keys);
-  SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-  if (keys == NULL || ctx == NULL || CRYPTO_THREAD_run_once(&keys_once, keys_make_index) != 1 || keys_index < 0)
+  SSL_CTX *ctx = NULL;
+  snprintf(error, error_size, "out of memory");
+  if (keys == NULL || CRYPTO_THREAD_run_once(&keys_once, keys_make_index) != 1 || keys_index < 0 ||
+      net_tls_web_server(&ctx, error, error_size) != 0)
     goto failed;
   *keys = (struct store_keys){.pairs = pairs, .link = link};
   if (SSL_CTX_set_ex_data(ctx, keys_index, keys) != 1)
     goto failed;
   tls_pairs_ref(pairs);
-  keys = NULL;
-  if (!context_set_up(ctx) || (context = net_tls_context_take(ctx)) == NULL)
+  keys = NULL; /* the context's */
+  if (net_tls_tickets_attach(tickets, ctx) != 0)
     goto failed;
+  context_set_callbacks(ctx);
+  context = net_tls_context_take(ctx); /* takes it also when it fails */
   return context;
 failed:
   ERR_clear_error();
@@ -180,10 +181,9 @@ static int load(struct tls_store *store, char *error, size_t error_size) {
   tls_sources_clean(&sources);
   if (status != 0)
     return -1;
-  context = context_make(pairs, store->link);
+  context = context_make(pairs, store->link, store->tickets, error, error_size);
   if (context == NULL) {
     tls_pairs_unref(pairs);
-    snprintf(error, error_size, "TLS cannot be set up: out of memory");
     return -1;
   }
   store->reloads += store->context != NULL;
@@ -297,7 +297,10 @@ int tls_store_open(struct tls_store **out, struct net_loop *loop, const struct t
   }
   store->loop = loop;
   store->timer.fire = on_timer;
-  if (tls_store_reload(store, options, error, error_size) != 0) {
+  store->tickets = net_tls_tickets_new();
+  if (store->tickets == NULL)
+    snprintf(error, error_size, "out of memory");
+  if (store->tickets == NULL || tls_store_reload(store, options, error, error_size) != 0) {
     tls_store_close(store);
     return -1;
   }
@@ -341,6 +344,7 @@ void tls_store_close(struct tls_store *store) {
   net_timer_stop(&store->loop->wheel, &store->timer);
   unwatch(store);
   net_tls_context_unref(store->context);
+  net_tls_tickets_unref(store->tickets);
   tls_pairs_unref(store->pairs);
   free(store->certificate);
   free(store->key);
