@@ -482,14 +482,7 @@ class Case(unittest.TestCase):
 
     maxDiff = 4000
 
-    @classmethod
-    def setUpClass(cls):
-        cls.shared = contextlib.ExitStack()
-        cls.shared_processes = []
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.shared.close()
+    shared_processes = ()
 
     def setUp(self):
         self.directory = tempfile.mkdtemp(prefix="mdm-test.")
@@ -509,7 +502,7 @@ class Case(unittest.TestCase):
     last_words = ""
 
     def _stop_processes(self):
-        self.last_words = "\n".join(p.describe() for p in self.processes + self.shared_processes)
+        self.last_words = "\n".join(p.describe() for p in [*self.processes, *self.shared_processes])
         faults = []
         for process in reversed(self.processes):
             try:
@@ -598,9 +591,63 @@ class Case(unittest.TestCase):
         return crt, key
 
 
+class TunnelCase(Case):
+    """One server, one client and some origins for all tests of a class: the class says which."""
+
+    server_args = ()
+    client_args = ()
+
+    @classmethod
+    def origins(cls):
+        """Name of the service -> Origin (or a target as the client takes it)."""
+        return {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = tempfile.mkdtemp(prefix="mdm-test.")
+        cls.addClassCleanup(shutil.rmtree, cls.home, True)
+        cls.shared_processes = []
+        cls.services = cls.origins()
+        for origin in cls.services.values():
+            if isinstance(origin, Origin):
+                cls.addClassCleanup(origin.stop)
+        cls.tunnel = cls.shared(Server, cls.home, *cls.server_args)
+        targets = [f"{name}={o.port if isinstance(o, Origin) else o}" for name, o in cls.services.items()]
+        cls.link = cls.shared(Client, cls.home, "-u", "tim", *cls.client_args, *targets, port=cls.tunnel.clients)
+        cls.port = cls.tunnel.http
+
+    @classmethod
+    def shared(cls, kind, *args, **options):
+        process = kind.__new__(kind)
+
+        def stop():
+            if hasattr(process, "process"):
+                process.stop()
+        cls.addClassCleanup(stop)
+        cls.shared_processes.append(process)
+        process.__init__(*args, **options)
+        return process
+
+    def setUp(self):
+        super().setUp()
+        for origin in self.services.values():
+            if isinstance(origin, Origin):
+                with origin.lock:
+                    origin.requests.clear()
+                    origin.faults.clear()
+                    origin.connections = 0
+
+    def visit(self, service, target="/", **options):
+        return fetch(self.port, f"{service}.tim.localhost", target, **options)
+
+    def wire(self):
+        wire = dial(self.port)
+        self.addCleanup(wire.close)
+        return wire
+
+
 def tls_client(*certificates, alpn=None):
     """A context that trusts exactly these certificates."""
-    context = ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for certificate in certificates:
         context.load_verify_locations(certificate)
