@@ -238,6 +238,18 @@ void pair_close(struct test_pair *pair) {
   assert_int_equal(pair->memory.live, 0);
 }
 
+struct test_pair *pair_new(const struct mdm_mux_config *config, size_t budget_cap) {
+  struct test_pair *pair = calloc(1, sizeof *pair);
+  assert_non_null(pair);
+  assert_int_equal(pair_open(pair, config, budget_cap), 0);
+  return pair;
+}
+
+void pair_end(struct test_pair *pair) {
+  pair_close(pair);
+  free(pair);
+}
+
 size_t pair_move(struct test_side *from, struct test_side *to, size_t limit) {
   struct mdm_slice slices[8];
   size_t moved = 0;
@@ -311,6 +323,19 @@ void solo_close(struct test_solo *solo) {
   side_clean(&solo->side);
   mdm_mux_budget_free(solo->budget);
   assert_int_equal(solo->memory.live, 0);
+}
+
+struct test_solo *solo_new(const struct mdm_mux_config *config, size_t budget_cap) {
+  struct test_solo *solo = calloc(1, sizeof *solo);
+  assert_non_null(solo);
+  assert_int_equal(solo_open(solo, config, budget_cap), 0);
+  solo_start(solo);
+  return solo;
+}
+
+void solo_end(struct test_solo *solo) {
+  solo_close(solo);
+  free(solo);
 }
 
 int solo_feed(struct test_solo *solo, uint8_t type, uint8_t flags, uint32_t stream, const void *payload, size_t size) {

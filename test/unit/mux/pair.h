@@ -45,7 +45,7 @@ struct test_end {
   uint32_t chunk;      /* most that one turn puts; 0 = all that it may */
   bool finish;         /* FIN after to_send */
   bool corrupt;        /* a byte was not the pattern's */
-  bool finished, not_delivered;
+  bool finished, not_delivered, rested;
   int opened, fins, resets, closes, datas;
   size_t last_count;   /* slices of the last data() */
   enum mdm_reset code;
@@ -82,6 +82,8 @@ struct test_pair {
 /* Everything has its default where the config is zero. budget_cap 0 = no budget. */
 int pair_open(struct test_pair *pair, const struct mdm_mux_config *config, size_t budget_cap);
 void pair_close(struct test_pair *pair); /* asserts that no memory is left */
+struct test_pair *pair_new(const struct mdm_mux_config *config, size_t budget_cap); /* on the heap; must succeed */
+void pair_end(struct test_pair *pair);
 /* Moves bytes until nobody has any; at most `limit` bytes a side and round. Returns bytes moved. */
 size_t pair_run(struct test_pair *pair);
 size_t pair_move(struct test_side *from, struct test_side *to, size_t limit);
@@ -99,6 +101,8 @@ struct test_solo {
   struct test_side side;
 };
 int solo_open(struct test_solo *solo, const struct mdm_mux_config *config, size_t budget_cap);
+struct test_solo *solo_new(const struct mdm_mux_config *config, size_t budget_cap); /* opened and started */
+void solo_end(struct test_solo *solo);
 void solo_start(struct test_solo *solo); /* magic exchanged, streams flow */
 void solo_close(struct test_solo *solo);
 int solo_feed(struct test_solo *solo, uint8_t type, uint8_t flags, uint32_t stream, const void *payload, size_t size);

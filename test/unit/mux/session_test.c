@@ -1,19 +1,6 @@
 /* session_test.c: what two well-behaved sessions do with each other. */
 #include "pair.h"
 
-#include <stdlib.h>
-
-static struct test_pair *pair_new(const struct mdm_mux_config *config, size_t cap) {
-  struct test_pair *pair = calloc(1, sizeof *pair);
-  assert_int_equal(pair_open(pair, config, cap), 0);
-  return pair;
-}
-
-static void pair_end(struct test_pair *pair) {
-  pair_close(pair);
-  free(pair);
-}
-
 static void bytes_go_both_ways_and_both_halves_end(void **state) {
   (void)state;
   struct test_pair *pair = pair_new(NULL, 0);
