@@ -91,7 +91,6 @@ size_t pair_move(struct test_side *from, struct test_side *to, size_t limit);
 struct test_end *side_open(struct test_side *side, const struct mdm_open *open); /* NULL: refused locally */
 struct test_end *side_find(struct test_side *side, uint32_t id);
 extern const struct mdm_stream_ops test_ops;
-uint8_t pattern_byte(uint32_t id, bool from_opener, uint64_t at);
 
 /* ---- one session against bytes written by hand ---- */
 struct test_solo {
