@@ -103,11 +103,18 @@ static int conn_flush(struct net_layer *layer) {
   return error || !layer->ops->flush ? error : layer->ops->flush(layer);
 }
 
+/* From the socket upwards. A layer may have spoken before the one below was ready for it: that goes first. */
 static int conn_handshake(struct net_layer *layer) {
   if (!layer) {
     return 0;
   }
-  const int error = conn_handshake(layer->below);
+  int error = conn_handshake(layer->below);
+  if (!error && layer->ops->flush) {
+    error = layer->ops->flush(layer);
+    if (error == UV_EAGAIN) {
+      error = 0; /* reading may go on meanwhile */
+    }
+  }
   return error || !layer->ops->handshake ? error : layer->ops->handshake(layer);
 }
 
@@ -208,6 +215,7 @@ static void conn_on_task(struct net_task *task) {
     conn_drive(conn);
     return;
   }
+  (void)conn_flush(conn->top); /* a layer below may have found room; an error is told by the next write */
   conn_continue_shutdown(conn);
   if (conn->wake_writable) {
     deliver_writable(conn);
@@ -238,6 +246,7 @@ void net_conn_resume(struct net_conn *conn) {
     return;
   }
   conn->paused = false;
+  conn_socket_resume(conn);
   /* While READABLE is watched the socket speaks for itself. */
   if (conn->wake_readable || conn->read_dropped || conn->dead || conn->error || conn_pending(conn)) {
     conn_wake(conn, true, false);

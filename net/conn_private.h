@@ -50,6 +50,7 @@ int conn_socket_open(struct net_conn *conn);
 void conn_socket_close(struct net_conn *conn, bool reset); /* then conn_on_closed() */
 ssize_t conn_socket_read(struct net_conn *conn, void *buffer, size_t capacity);
 ssize_t conn_socket_write(struct net_conn *conn, const struct mdm_slice *slices, size_t count);
+void conn_socket_resume(struct net_conn *conn); /* it is read again */
 int conn_socket_shutdown(struct net_conn *conn);
 
 /* ---- conn.c, called by the socket ---- */

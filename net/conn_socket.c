@@ -88,6 +88,10 @@ static void socket_on_error(struct net_conn *conn) {
   }
 }
 
+void conn_socket_resume(struct net_conn *conn) {
+  conn->unread_events = 0; /* the events of the pause were not for this reader */
+}
+
 static void socket_on_readable(struct net_conn *conn) {
   conn->drained = false;
   if (conn->unread_events >= IGNORED_MAX) {
