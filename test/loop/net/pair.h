@@ -35,7 +35,7 @@ struct pair {
   char directory[64];
 };
 
-void pair_open(struct pair *pair, unsigned tls_layers); /* connected over TCP, small kernel buffers */
+void pair_open(struct pair *pair, unsigned tls_layers); /* connected over TCP, a small send buffer */
 void pair_close(struct pair *pair);                     /* closes what is open; asserts that nothing is left */
 void pair_run_until(struct pair *pair, bool (*done)(const struct pair *pair));
 void peer_write(struct peer *peer);                     /* sends as much as goes */
