@@ -90,6 +90,20 @@ class Readme(Case):
             self.assertTrue(match, line)
             self.assertEqual(self.await_status(public, match.group(1), target=match.group(2) or "/").status, 200)
 
+    def test_every_flag_is_named_in_readme_and_man_page(self):
+        with open(os.path.join(SOURCE, "README.md")) as f:
+            readme = f.read()
+        for program, page in ((SERVER, "server/mdm-tunnel-server.1"), (CLIENT, "client/mdm-tunnel-client.1")):
+            _, help_text, _ = self.program([program, "--help"])
+            with open(os.path.join(SOURCE, page)) as f:
+                manual = f.read().replace("\\-", "-")
+            flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", help_text))
+            self.assertGreater(len(flags), 15)
+            for flag in sorted(flags):
+                with self.subTest(f"{page} {flag}"):
+                    self.assertRegex(readme, re.escape(flag) + r"(?![\w-])")
+                    self.assertRegex(manual.replace("Fl \\-", "Fl -").replace("Fl -", "--").replace("---", "--"), re.escape(flag) + r"(?![\w-])")
+
     def test_example_of_the_services_file_is_valid(self):
         """Strict JSON, and the client takes it."""
         with open(os.path.join(SOURCE, ".tunnel-services.json.example")) as f:
