@@ -1,0 +1,340 @@
+/* schedule_test.c: fairness, sparse streams first, and that nobody pays for a stalled neighbour. No wall clock: bytes are
+ * counted over a carrier that moves so many a round. */
+#include "pair.h"
+#include "frame.h"
+#include "session.h"
+
+#include <stdlib.h>
+
+#define ENOUGH (1ull << 40)
+
+static struct test_end *busy_stream(struct test_pair *pair, uint32_t chunk) {
+  struct test_end *end = side_open(&pair->server, NULL);
+  assert_non_null(end);
+  end->to_send = ENOUGH;
+  end->chunk = chunk;
+  mdm_stream_ready(end->stream);
+  return end;
+}
+
+static void run_rounds(struct test_pair *pair, int rounds, size_t bytes) {
+  for (int i = 0; i < rounds; i++) {
+    pair_move(&pair->server, &pair->client, bytes);
+    pair_move(&pair->client, &pair->server, 1 << 20);
+    pair->clock += 1000;
+  }
+}
+
+static double jain(struct test_end *const *ends, const uint64_t *before, size_t count) {
+  double sum = 0, squares = 0;
+  for (size_t i = 0; i < count; i++) {
+    double x = (double)(ends[i]->sent - before[i]);
+    sum += x;
+    squares += x * x;
+  }
+  return sum * sum / ((double)count * squares);
+}
+
+static void a_thousand_busy_streams_share_alike(uint32_t (*chunk)(struct test_random *)) {
+  enum { N = 1000 };
+  struct test_random random = {test_seed()};
+  struct test_pair *pair = pair_new(NULL, 0);
+  struct test_end *ends[N];
+  uint64_t before[N];
+  for (int i = 0; i < N; i++)
+    ends[i] = busy_stream(pair, chunk(&random));
+  run_rounds(pair, 100, 1 << 18); /* past the beginning */
+  for (int i = 0; i < N; i++)
+    before[i] = ends[i]->sent;
+  run_rounds(pair, 1000, 1 << 18);
+  double index = jain(ends, before, N);
+  print_message("Jain index %.5f\n", index);
+  assert_true(index >= 0.99);
+  pair_end(pair);
+}
+
+static uint32_t whole_frames(struct test_random *random) {
+  (void)random;
+  return 0;
+}
+
+static uint32_t any_size(struct test_random *random) {
+  return 100 + test_below(random, 16000);
+}
+
+static void busy_streams_share_alike(void **state) {
+  (void)state;
+  a_thousand_busy_streams_share_alike(whole_frames);
+}
+
+static void busy_streams_with_frames_of_all_sizes_share_alike(void **state) {
+  (void)state;
+  a_thousand_busy_streams_share_alike(any_size);
+}
+
+static uint64_t others_with(bool one_stalls) {
+  enum { N = 100 };
+  struct test_pair *pair = pair_new(NULL, 0);
+  struct test_end *ends[N];
+  uint64_t others = 0;
+  for (int i = 0; i < N; i++)
+    ends[i] = busy_stream(pair, 0);
+  pair_move(&pair->server, &pair->client, 1 << 16);
+  if (one_stalls)
+    side_find(&pair->client, ends[0]->id)->room = 0;
+  run_rounds(pair, 2000, 1 << 17);
+  for (int i = 1; i < N; i++)
+    others += side_find(&pair->client, ends[i]->id)->received;
+  pair_end(pair);
+  return others;
+}
+
+static void one_stalled_stream_costs_99_others_nothing(void **state) {
+  (void)state;
+  uint64_t free_run = others_with(false), beside = others_with(true);
+  print_message("others: %llu bytes, beside a stalled one %llu\n", (unsigned long long)free_run,
+                (unsigned long long)beside);
+  assert_true(beside * 100 >= free_run * 95);
+}
+
+static void a_new_stream_goes_before_busy_ones(void **state) {
+  (void)state;
+  struct test_pair *pair = pair_new(NULL, 0);
+  for (int i = 0; i < 50; i++)
+    busy_stream(pair, 0);
+  run_rounds(pair, 50, 1 << 17);
+  struct test_end *small = side_open(&pair->server, NULL);
+  small->to_send = 1000;
+  mdm_stream_ready(small->stream);
+  /* Behind what was built already: no more than the high mark. */
+  pair_move(&pair->server, &pair->client, 64 * 1024 + 16384 + 64 + 1008);
+  assert_int_equal(side_find(&pair->client, small->id)->received, 1000);
+  pair_end(pair);
+}
+
+static void a_sparse_stream_goes_before_busy_ones_each_time(void **state) {
+  (void)state;
+  struct test_pair *pair = pair_new(NULL, 0);
+  struct test_end *small = side_open(&pair->server, NULL);
+  for (int i = 0; i < 50; i++)
+    busy_stream(pair, 0);
+  run_rounds(pair, 100, 1 << 17);
+  uint64_t expected = 0;
+  for (int i = 0; i < 100; i++) {
+    run_rounds(pair, 20, 1 << 16); /* it has been quiet for a round of the others */
+    small->to_send += 500;
+    expected += 500;
+    mdm_stream_ready(small->stream);
+    pair_move(&pair->server, &pair->client, 64 * 1024 + 2 * 16384 + 1024);
+    assert_int_equal(side_find(&pair->client, small->id)->received, expected);
+  }
+  pair_end(pair);
+}
+
+static void a_stream_that_is_new_again_and_again_gains_nothing(void **state) {
+  (void)state;
+  struct test_pair *pair = pair_new(NULL, 0);
+  struct test_end *greedy = side_open(&pair->server, NULL), *ends[10];
+  for (int i = 0; i < 10; i++)
+    ends[i] = busy_stream(pair, 0);
+  for (int i = 0; i < 4000; i++) {
+    greedy->to_send = greedy->sent + 16376; /* dry after each turn, and ready again at once */
+    mdm_stream_ready(greedy->stream);
+    run_rounds(pair, 1, 16384);
+  }
+  assert_true(greedy->sent < ends[0]->sent * 3);
+  pair_end(pair);
+}
+
+static void control_goes_before_data(void **state) {
+  (void)state;
+  struct mdm_mux_config config = {.role = MDM_ROLE_SERVER};
+  struct test_solo *solo = solo_new(&config, 0);
+  static uint8_t out[1 << 20];
+  struct test_end *end = side_open(&solo->side, NULL);
+  solo_output(solo, out, sizeof out);
+  end->to_send = 60000;
+  mdm_stream_ready(end->stream);
+  assert_int_equal(solo_feed(solo, FRAME_PING, 0, 0, "12345678", 8), 0);
+  assert_int_equal(mdm_mux_ping(solo->side.mux), 0);
+  solo_output(solo, out, sizeof out);
+  assert_int_equal(out[2], FRAME_PING);
+  assert_int_equal(out[16 + 2], FRAME_PONG);
+  assert_int_equal(out[32 + 2], FRAME_DATA);
+  solo_end(solo);
+}
+
+/* ---- turns ---- */
+struct habit {
+  int turns;
+  unsigned pieces;
+  bool finish, lie, reset;
+};
+
+static size_t eat(mdm_stream *stream, const struct mdm_slice *slices, size_t count) {
+  size_t size = 0;
+  (void)stream;
+  for (size_t i = 0; i < count; i++)
+    size += slices[i].size;
+  return size;
+}
+
+static void gone(mdm_stream *stream) {
+  struct habit *habit = mdm_stream_user(stream);
+  habit->turns = -1000;
+}
+
+static bool habit_turn(mdm_stream *stream) {
+  struct habit *habit = mdm_stream_user(stream);
+  struct mdm_slice slices[2] = {{(const uint8_t *)"abc", 3}, {(const uint8_t *)"defg", 4}};
+  habit->turns++;
+  for (unsigned i = 0; i < habit->pieces; i++)
+    assert_int_equal(mdm_stream_write(stream, slices, 2), 7);
+  if (habit->finish)
+    mdm_stream_finish(stream);
+  if (habit->reset)
+    mdm_stream_reset(stream, MDM_RESET_CANCEL, false);
+  assert_true(!habit->finish || mdm_stream_allowance(stream) == 0);
+  return habit->lie;
+}
+
+static const struct mdm_stream_ops habit_ops = {.data = eat, .turn = habit_turn, .closed = gone};
+
+static size_t take_turn(struct test_solo *solo, struct habit *habit, uint8_t *out, size_t size) {
+  struct mdm_open open = {.kind = MDM_KIND_TCP};
+  mdm_stream *stream;
+  assert_int_equal(mdm_stream_open(solo->side.mux, &open, &habit_ops, habit, &stream), 0);
+  solo_output(solo, out, size);
+  mdm_stream_ready(stream);
+  return solo_output(solo, out, size);
+}
+
+static void pieces_of_one_turn_share_a_frame(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint8_t out[4096];
+  struct habit habit = {.pieces = 10};
+  assert_int_equal(take_turn(solo, &habit, out, sizeof out), 8 + 70);
+  assert_int_equal(get_u16(out), 70);
+  assert_memory_equal(out + 8, "abcdefgabcdefg", 14);
+  solo_end(solo);
+}
+
+static void a_fin_in_the_turn_rides_on_its_frame(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint8_t out[4096];
+  struct habit habit = {.pieces = 1, .finish = true};
+  assert_int_equal(take_turn(solo, &habit, out, sizeof out), 8 + 7);
+  assert_int_equal(out[3], FRAME_FLAG_FIN);
+  solo_end(solo);
+}
+
+static void a_turn_that_only_finishes_sends_an_empty_fin(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint8_t out[4096];
+  struct habit habit = {.finish = true};
+  assert_int_equal(take_turn(solo, &habit, out, sizeof out), 8);
+  assert_int_equal(out[2], FRAME_DATA);
+  assert_int_equal(out[3], FRAME_FLAG_FIN);
+  solo_end(solo);
+}
+
+static void a_reset_in_the_turn_closes_after_it(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint8_t out[4096];
+  struct mdm_slice frame;
+  struct habit habit = {.pieces = 1, .reset = true, .lie = true};
+  size_t size = take_turn(solo, &habit, out, sizeof out);
+  assert_true(frames_find(out, size, FRAME_RESET, 0, &frame));
+  assert_int_equal(habit.turns, -1000);
+  solo_end(solo);
+}
+
+static void a_turn_that_says_more_and_puts_nothing_does_not_spin(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint8_t out[4096];
+  struct habit habit = {.lie = true};
+  assert_int_equal(take_turn(solo, &habit, out, sizeof out), 0);
+  assert_in_range(habit.turns, 1, 4);
+  assert_true(mdm_mux_has_output(solo->side.mux));
+  int wants = solo->side.wants;
+  mdm_mux_tick(solo->side.mux); /* asked again later */
+  assert_true(solo->side.wants > wants);
+  solo_end(solo);
+}
+
+static void want_output_is_told_once(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint8_t out[4096];
+  int wants = solo->side.wants;
+  assert_non_null(side_open(&solo->side, NULL));
+  assert_non_null(side_open(&solo->side, NULL));
+  assert_int_equal(solo->side.wants, wants + 1);
+  assert_int_equal(mdm_mux_ping(solo->side.mux), 0); /* this one is urgent */
+  assert_int_equal(solo->side.wants, wants + 2);
+  assert_non_null(side_open(&solo->side, NULL));
+  assert_int_equal(solo->side.wants, wants + 2);
+  solo_output(solo, out, sizeof out);
+  assert_non_null(side_open(&solo->side, NULL));
+  assert_int_equal(solo->side.wants, wants + 3);
+  solo_end(solo);
+}
+
+/* ---- the high mark ---- */
+static uint32_t mark_at(uint64_t bytes_per_second) {
+  struct mdm_mux_config config = {.role = MDM_ROLE_SERVER};
+  struct test_solo *solo = solo_new(&config, 0);
+  struct mdm_slice slices[8];
+  struct test_end *end = side_open(&solo->side, NULL);
+  end->to_send = ENOUGH;
+  assert_int_equal(solo_feed(solo, FRAME_OPEN_OK, 0, 2 - 1, "\x7f\0\0\0", 4), 0);
+  mdm_stream_ready(end->stream);
+  for (int i = 0; i < 1000; i++) { /* a millisecond a round */
+    uint64_t room = bytes_per_second / 1000;
+    for (size_t n = 1; n > 0 && room > 0;) {
+      n = mdm_mux_output(solo->side.mux, slices, 8) ? slices[0].size : 0;
+      n = n < room ? n : (size_t)room;
+      mdm_mux_sent(solo->side.mux, n);
+      room -= n;
+    }
+    mdm_mux_output(solo->side.mux, slices, 8); /* would block */
+    solo->clock += 1000;
+  }
+  uint32_t mark = solo->side.mux->output.mark;
+  solo_end(solo);
+  return mark;
+}
+
+static void the_high_mark_is_10_ms_of_the_rate(void **state) {
+  (void)state;
+  assert_int_equal(mark_at(100000), 16384);
+  assert_int_equal(mark_at(1000000), 16384);
+  assert_in_range(mark_at(4000000), 39000, 41000);
+  assert_int_equal(mark_at(50000000), 65536);
+  assert_int_equal(mark_at(1000000000), 65536);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(busy_streams_share_alike),
+      cmocka_unit_test(busy_streams_with_frames_of_all_sizes_share_alike),
+      cmocka_unit_test(one_stalled_stream_costs_99_others_nothing),
+      cmocka_unit_test(a_new_stream_goes_before_busy_ones),
+      cmocka_unit_test(a_sparse_stream_goes_before_busy_ones_each_time),
+      cmocka_unit_test(a_stream_that_is_new_again_and_again_gains_nothing),
+      cmocka_unit_test(control_goes_before_data),
+      cmocka_unit_test(pieces_of_one_turn_share_a_frame),
+      cmocka_unit_test(a_fin_in_the_turn_rides_on_its_frame),
+      cmocka_unit_test(a_turn_that_only_finishes_sends_an_empty_fin),
+      cmocka_unit_test(a_reset_in_the_turn_closes_after_it),
+      cmocka_unit_test(a_turn_that_says_more_and_puts_nothing_does_not_spin),
+      cmocka_unit_test(want_output_is_told_once),
+      cmocka_unit_test(the_high_mark_is_10_ms_of_the_rate),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
