@@ -98,9 +98,24 @@ static void uncount_held(mdm_stream *stream, size_t size, size_t blocks) {
     list_remove(&stream->held_link);
 }
 
+/* mux->holding is kept in the order of the oldest unconsumed byte: who begins to hold stands last, who consumed a block
+ * moves back to where its next one belongs. */
+static void keep_order(mdm_stream *stream) {
+  struct list *ring = &stream->mux->holding, *after = &stream->held_link;
+  while (after->next != ring &&
+         list_item(after->next, mdm_stream, held_link)->held.head->stamp_us < stream->held.head->stamp_us)
+    after = after->next;
+  if (after == &stream->held_link)
+    return;
+  list_remove(&stream->held_link);
+  list_insert(after, &stream->held_link);
+}
+
 static void drop_held(mdm_stream *stream, size_t size) {
   size_t blocks = chain_drop(&stream->held, stream->mux->pool, size);
   uncount_held(stream, size, blocks);
+  if (blocks > 0 && stream->held.size > 0)
+    keep_order(stream);
 }
 
 void flow_throw_away(mdm_stream *stream) {
@@ -110,11 +125,6 @@ void flow_throw_away(mdm_stream *stream) {
 
 static int hold(mdm_stream *stream, const uint8_t *data, size_t size) {
   mdm_mux *mux = stream->mux;
-  if (stream->held.size == 0) {
-    stream->progress_us = mux->now_us;
-    if (!list_linked(&stream->held_link))
-      list_append(&mux->holding, &stream->held_link);
-  }
   while (size > 0) {
     struct block *tail = stream->held.tail;
     if (!tail || tail->end == BLOCK_SIZE) {
@@ -123,6 +133,10 @@ static int hold(mdm_stream *stream, const uint8_t *data, size_t size) {
         return MDM_MUX_ENOMEM;
       tail->stamp_us = mux->now_us;
       budget_add(mux->pool->budget, BLOCK_SIZE);
+    }
+    if (stream->held.size == 0) {
+      stream->progress_us = mux->now_us;
+      list_append(&mux->holding, &stream->held_link);
     }
     size_t n = size < BLOCK_SIZE - tail->end ? size : BLOCK_SIZE - tail->end;
     memcpy(tail->data + tail->end, data, n);
@@ -162,11 +176,11 @@ static mdm_stream *oldest_of(mdm_mux_pool *pool) {
   mdm_stream *oldest = NULL;
   for (struct list *m = pool->sessions.next; m != &pool->sessions; m = m->next) {
     mdm_mux *mux = list_item(m, mdm_mux, pool_link);
-    for (struct list *s = mux->holding.next; s != &mux->holding; s = s->next) {
-      mdm_stream *stream = list_item(s, mdm_stream, held_link);
-      if (stream->held.head && (!oldest || stream->held.head->stamp_us < oldest->held.head->stamp_us))
-        oldest = stream;
-    }
+    if (list_empty(&mux->holding))
+      continue;
+    mdm_stream *first = list_item(mux->holding.next, mdm_stream, held_link);
+    if (!oldest || first->held.head->stamp_us < oldest->held.head->stamp_us)
+      oldest = first;
   }
   return oldest;
 }
@@ -245,18 +259,17 @@ void mdm_stream_rest(mdm_stream *stream) {
     flow_rest(stream);
 }
 
-void flow_tick(mdm_mux *mux) {
-  struct list stalled, *next; /* set apart first: callbacks may change the ring */
-  list_init(&stalled);
-  for (struct list *s = mux->holding.next; s != &mux->holding; s = next) {
+static mdm_stream *find_stalled(mdm_mux *mux) {
+  for (struct list *s = mux->holding.next; s != &mux->holding; s = s->next) {
     mdm_stream *stream = list_item(s, mdm_stream, held_link);
-    next = s->next;
-    uint64_t limit_us = (uint64_t)stream->stall_limit_s * 1000000u;
-    if (limit_us == 0 || mux->now_us - stream->progress_us < limit_us)
-      continue;
-    list_remove(s);
-    list_append(&stalled, s);
+    if (stream->stall_limit_s && mux->now_us - stream->progress_us >= (uint64_t)stream->stall_limit_s * 1000000u)
+      return stream;
   }
-  while (!list_empty(&stalled))
-    stream_kill(list_item(stalled.next, mdm_stream, held_link), MDM_RESET_STALLED, false, true, true);
+  return NULL;
+}
+
+void flow_tick(mdm_mux *mux) {
+  mdm_stream *stream;
+  for (unsigned i = 0; i < STALLED_PER_TICK && (stream = find_stalled(mux)); i++)
+    stream_kill(stream, MDM_RESET_STALLED, false, true, true);
 }

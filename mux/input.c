@@ -140,6 +140,10 @@ static void end_data(mdm_mux *mux) {
 }
 
 /* ---- everything else ---- */
+static enum mdm_reset known_reset(uint16_t code) {
+  return code > MDM_RESET_NONE && code <= MDM_RESET_SHUTDOWN ? (enum mdm_reset)code : MDM_RESET_INTERNAL;
+}
+
 static void receive_stream_frame(mdm_mux *mux, const struct frame *frame, const uint8_t *payload) {
   if (frame->length != (frame->type == FRAME_RESET ? 2 : 4)) {
     fail(mux, "a stream frame of the wrong length");
@@ -159,7 +163,7 @@ static void receive_stream_frame(mdm_mux *mux, const struct frame *frame, const 
   else if (frame->type == FRAME_OPEN_OK)
     stream_receive_opened(stream, get_u32(payload));
   else
-    stream_kill(stream, (enum mdm_reset)get_u16(payload), frame->flags & FRAME_FLAG_NOT_DELIVERED, false, true);
+    stream_kill(stream, known_reset(get_u16(payload)), frame->flags & FRAME_FLAG_NOT_DELIVERED, false, true);
 }
 
 static void receive_session_frame(mdm_mux *mux, const struct frame *frame, const uint8_t *payload) {

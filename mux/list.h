@@ -23,11 +23,15 @@ static inline bool list_linked(const struct list *node) {
   return node->next != NULL;
 }
 
+static inline void list_insert(struct list *after, struct list *node) {
+  node->prev = after;
+  node->next = after->next;
+  after->next->prev = node;
+  after->next = node;
+}
+
 static inline void list_append(struct list *head, struct list *node) {
-  node->prev = head->prev;
-  node->next = head;
-  head->prev->next = node;
-  head->prev = node;
+  list_insert(head->prev, node);
 }
 
 /* Does nothing for a node that is in no ring. */

@@ -105,8 +105,10 @@ size_t mdm_mux_output(mdm_mux *mux, struct mdm_slice *slices, size_t count) {
   mux->producing = false;
   output_close_frame(mux);
   size_t n = chain_slices(&mux->output.chain, slices, count);
-  if (n == 0)
+  if (n == 0) {
     mux->wanted = mux->wanted_urgent = false;
+    chain_drop(&mux->output.chain, mux->pool, 0); /* a block that was reserved and not used */
+  }
   return n;
 }
 

@@ -124,6 +124,7 @@ uint8_t *mdm_stream_reserve(mdm_stream *stream, size_t *capacity) {
   struct output *output = &mux->output;
   size_t allowance = mdm_stream_allowance(stream);
   *capacity = 0;
+  output->reserved = 0;
   if (allowance == 0)
     return NULL;
   if (output->open_stream == stream) {

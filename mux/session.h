@@ -37,6 +37,7 @@
 #define FLOOD_BURST        65536                 /* control frames at once, see flood.c */
 #define FLOOD_PER_SECOND   10000
 #define RTT_HALF_US        15000000u             /* the minimum round trip covers two of these */
+#define STALLED_PER_TICK   32u                   /* streams reset for their stall limit; the rest at the next tick */
 #define DRAIN_WAIT_US      1000000u              /* first to second GOAWAY at the latest */
 #define RATE_WINDOW_US     10000u                /* output rate: shortest sample */
 #define RECEIVE_WINDOW_US  100000u               /* input rate: shortest sample */
@@ -125,7 +126,7 @@ struct mdm_mux {
   struct list fresh;    /* schedule: new and sparse */
   struct list queue;    /* schedule: the rest */
   struct list windows;  /* WINDOW is due */
-  struct list holding;  /* held bytes */
+  struct list holding;  /* held bytes, the oldest first */
   struct input input;
   struct batch batch;
   struct output output;

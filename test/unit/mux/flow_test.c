@@ -348,6 +348,46 @@ static void at_the_cap_the_oldest_unconsumed_goes_first(void **state) {
   pair_end(pair);
 }
 
+static void a_trickle_does_not_make_held_bytes_younger(void **state) {
+  (void)state;
+  struct test_pair *pair = pair_new(NULL, CAP);
+  struct test_end *ends[14];
+  pair->client.room = 0;
+  for (int i = 0; i < 14; i++) {
+    ends[i] = side_open(&pair->server, NULL);
+    assert_non_null(ends[i]);
+    ends[i]->to_send = 40000; /* three blocks */
+    mdm_stream_ready(ends[i]->stream);
+    pair_run(pair);
+    pair->clock += 1000;
+  }
+  other(pair, ends[0])->room = 1; /* its oldest byte is as old as before, to within a block */
+  mdm_stream_drain(other(pair, ends[0])->stream);
+  ends[5]->to_send += 20000; /* this one's first two blocks go, what is left is young */
+  mdm_stream_ready(ends[5]->stream);
+  pair_run(pair);
+  other(pair, ends[5])->room = 50000;
+  mdm_stream_drain(other(pair, ends[5])->stream);
+  ends[13]->to_send += 600000; /* past the cap, by one stream after the other */
+  for (int i = 0; i < 5; i++) {
+    struct test_end *filler = side_open(&pair->server, NULL);
+    if (filler) {
+      filler->to_send = 60000;
+      mdm_stream_ready(filler->stream);
+    }
+  }
+  mdm_stream_ready(ends[13]->stream);
+  pair_run(pair);
+  int last = 0;
+  for (int i = 0; i < 14; i++)
+    if (other(pair, ends[i])->resets)
+      last = i;
+  assert_in_range(last, 1, 12);
+  for (int i = 0; i <= last; i++) /* in the order of age, and the fifth has become young */
+    assert_int_equal(other(pair, ends[i])->resets, i == 5 ? 0 : 1);
+  pair_end(pair);
+}
+
 static void one_gigabyte_to_a_reader_that_stopped_stays_in_its_window(void **state) {
   (void)state;
   struct test_pair *pair = pair_new(NULL, 0);
@@ -413,6 +453,7 @@ int main(void) {
       cmocka_unit_test(at_half_the_budget_windows_stop_growing),
       cmocka_unit_test(at_three_quarters_open_is_refused),
       cmocka_unit_test(at_the_cap_the_oldest_unconsumed_goes_first),
+      cmocka_unit_test(a_trickle_does_not_make_held_bytes_younger),
       cmocka_unit_test(one_gigabyte_to_a_reader_that_stopped_stays_in_its_window),
       cmocka_unit_test(a_stream_over_its_stall_limit_is_reset),
   };
