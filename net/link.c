@@ -21,7 +21,8 @@
 #define READ_CALLS_MAX  16u                     /* TLS gives one record a call */
 #define FLUSH_BYTES_MAX (256u * 1024u)          /* likewise */
 #define FLUSH_SLICES    16u
-#define TICK_BUSY_MS    100u /* drain steps, stall limits and growth of the mux */
+#define GOAWAY_TEXT_MAX 1024u /* of the protocol */
+#define TICK_BUSY_MS    100u  /* drain steps, stall limits and growth of the mux */
 #define TICK_IDLE_MS    1000u
 #define TICK_LEAST_MS   50u  /* of the wheel */
 #define LATE_MS         500u /* a tick so late was not run: this process stood still */
@@ -186,38 +187,54 @@ static void link_discard(struct net_link *link) {
   net_conn_resume(link->conn);
 }
 
+/* One read and its feed. False when there is no more to do now: nothing there, or not UP any more. */
+static bool link_take(struct net_link *link, size_t *total) {
+  ssize_t n = net_conn_read(link->conn, link->loop->scratch, NET_SCRATCH_SIZE);
+  if (n == UV_EAGAIN) {
+    return false;
+  }
+  if (n < 0) {
+    link_carrier_failed(link, (int)n);
+    return false;
+  }
+  *total += (size_t)n;
+  link->received_ms = net_loop_now_ms(link->loop);
+  link->busy++;
+  int fed = mdm_mux_feed(link->mux, link->loop->scratch, (size_t)n);
+  link->busy--;
+  if (fed != 0) {
+    (void)link_session_failed(link);
+  }
+  return link->state == LINK_UP;
+}
+
 static void link_read(struct net_link *link) {
   size_t total = 0;
   for (unsigned calls = 0; calls < READ_CALLS_MAX && total < READ_BYTES_MAX; calls++) {
-    ssize_t n = net_conn_read(link->conn, link->loop->scratch, NET_SCRATCH_SIZE);
-    if (n == UV_EAGAIN) {
-      return;
-    }
-    if (n < 0) {
-      link_carrier_failed(link, (int)n);
-      return;
-    }
-    total += (size_t)n;
-    link->received_ms = net_loop_now_ms(link->loop);
-    link->busy++;
-    int fed = mdm_mux_feed(link->mux, link->loop->scratch, (size_t)n);
-    link->busy--;
-    if (fed != 0) {
-      (void)link_session_failed(link);
-    }
-    if (link->state != LINK_UP) {
-      link_flush(link);
-      return;
-    }
-    if (link->urgent) {
+    bool more = link_take(link, &total);
+    if (link->urgent || link->state == LINK_LAST_WORDS) {
       link_flush(link);
     }
-    if (link->state != LINK_UP) {
+    if (!more || link->state != LINK_UP) {
       return;
     }
   }
   net_conn_pause(link->conn); /* one deferred event brings us back after the others */
   net_conn_resume(link->conn);
+}
+
+/* The peer takes nothing more, but what it said before may lie unread, a GOAWAY with its reason above all. */
+static void link_salvage(struct net_link *link, int error) {
+  size_t total = 0;
+  link->write_broken = true;
+  for (unsigned calls = 0; link->state == LINK_UP && calls < READ_CALLS_MAX; calls++) {
+    if (!link_take(link, &total)) {
+      break;
+    }
+  }
+  if (link->state != LINK_ENDED) {
+    link_carrier_failed(link, error);
+  }
 }
 
 static void link_on_readable(struct net_conn *conn) {
@@ -252,7 +269,7 @@ static void link_flush(struct net_link *link) {
   struct mdm_slice slices[FLUSH_SLICES];
   size_t total = 0;
   link->urgent = false;
-  if (link->state == LINK_ENDED || link->busy > 0) {
+  if (link->state == LINK_ENDED || link->busy > 0 || link->write_broken) {
     return;
   }
   while (total < FLUSH_BYTES_MAX) {
@@ -274,7 +291,7 @@ static void link_flush(struct net_link *link) {
       return; /* link_on_writable goes on */
     }
     if (n < 0) {
-      link_carrier_failed(link, (int)n);
+      link_salvage(link, (int)n);
       return;
     }
     mdm_mux_sent(link->mux, (size_t)n);
@@ -323,12 +340,27 @@ void link_check_drained(struct net_link *link) {
   }
 }
 
+/* A sentence of any length, cut to what a GOAWAY holds, between two characters. */
+static int link_goaway(struct net_link *link, enum mdm_goaway code, const char *text) {
+  char cut[GOAWAY_TEXT_MAX + 1];
+  size_t size = strnlen(text, GOAWAY_TEXT_MAX + 1);
+  if (size > GOAWAY_TEXT_MAX) {
+    size = GOAWAY_TEXT_MAX;
+    while (size > 0 && ((uint8_t)text[size] & 0xc0) == 0x80) {
+      size--;
+    }
+  }
+  memcpy(cut, text, size);
+  cut[size] = '\0';
+  return mdm_mux_goaway(link->mux, code, cut);
+}
+
 void net_link_drain(struct net_link *link, enum mdm_goaway code, const char *text) {
   if (link->state != LINK_UP || link->draining) {
     return;
   }
   link->draining = true;
-  if (mdm_mux_goaway(link->mux, code, text) != 0) {
+  if (link_goaway(link, code, text) != 0) {
     link_finish(link, UV_ENOMEM, "the goodbye could not be written");
     return;
   }
@@ -340,7 +372,7 @@ void net_link_refuse(struct net_link *link, enum mdm_goaway code, const char *te
   if (link->state != LINK_UP) {
     return;
   }
-  (void)mdm_mux_goaway(link->mux, code, text); /* without memory for it the connection just closes */
+  (void)link_goaway(link, code, text); /* without memory for it the connection just closes */
   link_last_words(link, UV_ECANCELED, text);
 }
 

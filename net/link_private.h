@@ -21,11 +21,12 @@ struct net_link {
   bool draining : 1; /* net_link_drain was called */
   bool drained_told : 1;
   bool goaway_received : 1;
-  bool said : 1;       /* error and reason stand; LAST_WORDS */
-  bool shut : 1;       /* our half has ended */
-  bool closing : 1;    /* net_link_close was called */
-  bool ping_waits : 1; /* a PING of ours is unanswered */
-  bool probe_skip : 1; /* the next PONG answers a PING from before the probe */
+  bool said : 1;         /* error and reason stand; LAST_WORDS */
+  bool shut : 1;         /* our half has ended */
+  bool write_broken : 1; /* the carrier takes nothing more */
+  bool closing : 1;      /* net_link_close was called */
+  bool ping_waits : 1;   /* a PING of ours is unanswered */
+  bool probe_skip : 1;   /* the next PONG answers a PING from before the probe */
   uint32_t heartbeat_ms, silence_ms;
   uint64_t received_ms, pinged_ms, tick_due_ms, last_words_ms;
   struct net_task flush_task, end_task, drained_task;
