@@ -163,7 +163,7 @@ static void link_carrier_failed(struct net_link *link, int error) {
     link_finish(link, 0, "the link was drained and closed");
   } else if (layer != NULL && layer[0] != '\0') {
     link_finish(link, error, layer);
-  } else if (error == UV_EOF) {
+  } else if (error == UV_EOF || error == UV_EPIPE) {
     link_finish(link, error, "the other side closed the connection");
   } else {
     (void)snprintf(reason, sizeof reason, "the connection broke: %s", uv_strerror(error));
