@@ -170,7 +170,7 @@ void agent_set_revoke(struct agent_set *set, const char *user) {
   }
 }
 
-void agent_set_regrant(struct agent_set *set, const char *user, bool (*granted)(void *self, const char *user, const char *host), void *self) {
+void agent_set_regrant(struct agent_set *set, const char *user) {
   for (struct agent *agent = set->agents; agent != NULL; agent = agent->next) {
     if (strcmp(agent->user, user) != 0) {
       continue;
@@ -178,7 +178,7 @@ void agent_set_regrant(struct agent_set *set, const char *user, bool (*granted)(
     for (size_t i = agent->claims_count; i-- > 0;) {
       char key[NAMES_KEY_MAX + 1];
       memcpy(key, agent->claims[i].key, strlen(agent->claims[i].key) + 1);
-      if (key[0] == '=' && !granted(self, user, key + 1)) {
+      if (key[0] == '=' && !registry_granted(set->worker->registry, user, key + 1)) {
         agent_claim_drop(agent, key, true);
         if (agent->current != NULL) {
           agent_link_log(agent->current, NET_LOG_INFO, "%s is no longer granted to %s", key + 1, user);

@@ -12,7 +12,7 @@ struct claim {
   uint32_t service;
 };
 
-/* One name. It lives while it has claims, and for REGISTRY_SEEN_MS after the last one left. */
+/* One name. It lives while it has claims, and for REGISTRY_SEEN_MS after the last one left; after a goodbye no request is held for it. */
 struct name {
   struct strmap_node node;
   struct registry_user *owner;
@@ -29,7 +29,6 @@ struct registry_user {
   struct strmap_node node;
   struct name *names;
   size_t live; /* service names with claims */
-  size_t lost; /* names seen, without goodbye */
   char user[NET_LABEL_MAX + 1];
 };
 
@@ -138,9 +137,6 @@ static void seen_unlink(struct registry *registry, struct name *name) {
   }
   name->seen_link = NULL;
   registry->seen_count--;
-  if (!name->goodbye) {
-    name->owner->lost--;
-  }
 }
 
 static void name_free(struct registry *registry, struct name *name) {
@@ -160,15 +156,8 @@ static void seen_expire(struct registry *registry) {
 }
 
 static void name_left(struct registry *registry, struct name *name, bool goodbye) {
-  if (!name_is_domain(name)) {
-    name->owner->live--;
-    if (goodbye) { /* nothing to remember: the next request asks who the user is */
-      name_free(registry, name);
-      return;
-    }
-  }
+  name->owner->live -= name_is_domain(name) ? 0 : 1;
   name->goodbye = goodbye;
-  name->owner->lost += goodbye ? 0 : 1;
   name->seen_until_ms = net_loop_now_ms(registry->loop) + REGISTRY_SEEN_MS;
   name->seen_next = NULL;
   name->seen_link = registry->seen_tail;
@@ -292,9 +281,8 @@ enum registry_state registry_find(struct registry *registry, const char *key, st
     *hold_allowed = false;
     return REGISTRY_LIVE;
   }
-  bool lost = name != NULL && !name->goodbye;
-  *hold_allowed = lost || net_loop_now_ms(registry->loop) - registry->started_ms < REGISTRY_STARTUP_MS;
-  if (lost || (key[0] == '=' ? registry_domain_known(registry, key + 1) : registry_user_known(registry, key_user(key)))) {
+  *hold_allowed = (name != NULL && !name->goodbye) || net_loop_now_ms(registry->loop) - registry->started_ms < REGISTRY_STARTUP_MS;
+  if (name != NULL || (key[0] == '=' ? registry_domain_known(registry, key + 1) : registry_user_known(registry, key_user(key)))) {
     return REGISTRY_OFFLINE;
   }
   return REGISTRY_UNKNOWN;
@@ -305,10 +293,14 @@ bool registry_user_configured(struct registry *registry, const char *user) {
   return directory->user_known != NULL && directory->user_known(directory->self, user);
 }
 
+bool registry_granted(struct registry *registry, const char *user, const char *host) {
+  const struct registry_directory *directory = &registry->directory;
+  return directory->granted == NULL || directory->granted(directory->self, user, host);
+}
+
 bool registry_user_known(struct registry *registry, const char *user) {
   seen_expire(registry);
-  struct registry_user *entry = user_find(registry, user);
-  return user[0] != '\0' && ((entry != NULL && (entry->live > 0 || entry->lost > 0)) || registry_user_configured(registry, user));
+  return user[0] != '\0' && (user_find(registry, user) != NULL || registry_user_configured(registry, user));
 }
 
 bool registry_domain_known(struct registry *registry, const char *host) {

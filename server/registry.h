@@ -10,7 +10,7 @@
 #include "loop.h"
 #include "names.h"
 
-#define REGISTRY_SEEN_MS (10u * 60u * 1000u)   /* a name is remembered so long after its agent was lost: 503 and holds */
+#define REGISTRY_SEEN_MS (10u * 60u * 1000u)   /* a name is remembered so long after its agent left: 503, and holds unless it said goodbye */
 #define REGISTRY_STARTUP_MS 5000u              /* after start any well-formed name may be held */
 #define REGISTRY_HOLDS_MAX 1000u
 #define REGISTRY_HOLDS_PER_USER 50u
@@ -50,6 +50,7 @@ void registry_free(struct registry *registry);                  /* no agent hold
 struct registry_directory {
   bool (*user_known)(void *self, const char *user);
   bool (*domain_known)(void *self, const char *host);
+  bool (*granted)(void *self, const char *user, const char *host); /* NULL: the hooks alone decide */
   void *self;
 };
 void registry_set_directory(struct registry *registry, const struct registry_directory *directory);
@@ -59,11 +60,12 @@ void registry_set_directory(struct registry *registry, const struct registry_dir
  * Holds for the key are told at the end of this iteration. 0, UV_EEXIST (held by another agent), UV_EPERM (a custom domain kept for the user who
  * had it within REGISTRY_SEEN_MS), UV_ENOMEM. */
 int registry_claim(struct registry *registry, const char *key, struct agent *agent, uint32_t id, bool shared);
-/* Takes away the agent's own claim, if it has one. goodbye: it said so; otherwise it was lost and the name counts as seen. */
+/* Takes away the agent's own claim, if it has one. goodbye: it said so, or it was sent away; otherwise it was lost, and may be back soon. */
 void registry_release(struct registry *registry, const char *key, struct agent *agent, bool goodbye);
 /* The agent that holds the key, the longest-standing first under balance; NULL for none. */
 struct agent *registry_holder(struct registry *registry, const char *key);
 bool registry_user_configured(struct registry *registry, const char *user); /* the directory knows the user: the operator made it */
+bool registry_granted(struct registry *registry, const char *user, const char *host); /* the directory still grants the custom domain */
 size_t registry_user_services(struct registry *registry, const char *user); /* live names, custom domains not counted */
 
 #endif
