@@ -128,7 +128,8 @@ static void conn_take(struct auth_pool_conn *conn, struct auth_request *request)
   auth_reply_init(&conn->reply);
 }
 
-static void conn_answered(struct auth_pool_conn *conn) {
+/* True when the connection is kept. */
+static bool conn_answered(struct auth_pool_conn *conn) {
   struct auth_request *request = conn->request;
   struct auth_pool *pool = conn->pool;
   bool keep = conn->reply.keep && conn->sent == request->size;
@@ -145,6 +146,7 @@ static void conn_answered(struct auth_pool_conn *conn) {
     request_done(request, 0, &conn->reply); /* the reply goes with the connection */
     conn_free(conn);
   }
+  return keep;
 }
 
 static int conn_send(struct auth_pool_conn *conn) {
@@ -172,11 +174,10 @@ static void conn_read(struct auth_pool_conn *conn) {
       return;
     }
     int rc = n > 0 ? auth_reply_feed(&conn->reply, buffer, (size_t)n) : n == UV_EOF && conn->reply.began ? auth_reply_end(&conn->reply) : 0;
-    if (rc > 0) {
-      conn_answered(conn);
+    if (rc > 0 && !conn_answered(conn)) {
       return;
     }
-    if (rc < 0 || n < 0) {
+    if (rc < 0 || (n < 0 && rc == 0)) {
       conn_failed(conn, rc < 0 ? UV_EPROTO : (int)n);
       return;
     }
