@@ -14,14 +14,16 @@
 struct cJSON;
 struct net_json;  /* one parsed document */
 
-/* 0, or negative with a sentence in net_json_error() (the document is still to be freed). `name` is used in messages. */
+/* 0, or a UV_ code with a sentence in net_json_error() (the document is still to be freed; it is NULL only without memory). `name` is
+ * used in messages. The text must be strict JSON in UTF-8; a byte order mark is skipped. */
 int net_json_parse(struct net_json **out, const char *name, const char *text, size_t size);
 int net_json_load(struct net_json **out, const char *path, size_t limit);
 void net_json_free(struct net_json *json);
 const struct cJSON *net_json_root(const struct net_json *json);
 const char *net_json_error(const struct net_json *json); /* first error, "" if none */
 
-/* A wrong type or range records an error (the first one stays) and leaves *value alone; a missing key is 0, found 1, error -1. */
+/* `key` must live as long as the document (messages name the known keys). The texts given out live as long as it, too.
+ * A wrong type or range records an error (the first one stays) and leaves *value alone; a missing key is 0, found 1, error -1. */
 int net_json_string(struct net_json *json, const struct cJSON *object, const char *key, const char **value);
 int net_json_bool(struct net_json *json, const struct cJSON *object, const char *key, bool *value);
 int net_json_int(struct net_json *json, const struct cJSON *object, const char *key, int64_t min, int64_t max, int64_t *value);

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "utf8.h"
+
 #define LOG_MESSAGE_MAX  2048u /* of the formatted text, before escaping */
 #define LOG_ESCAPED_MAX  2560u /* of the same text escaped; more is cut */
 #define LOG_ACTOR_MAX    64u   /* of an actor's kind or state */
@@ -35,27 +37,11 @@ static bool code_point_is_harmless(uint32_t c) {
          && (c & 0xfffe) != 0xfffe && !(c >= 0xe0000 && c <= 0xe007f);
 }
 
-/* Length of the UTF-8 sequence at `p` if it is valid and harmless to print, else 0. */
-static size_t printable_length(const uint8_t *p, size_t size) {
-  static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (p[0] < 0x80) {
-    return code_point_is_harmless(p[0]) ? 1 : 0;
-  }
-  const size_t length = p[0] >= 0xf0 && p[0] < 0xf8 ? 4 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xc0 && p[0] < 0xe0 ? 2 : 0;
-  if (length == 0 || length > size) {
-    return 0;
-  }
-  uint32_t c = p[0] & (0x7fu >> length);
-  for (size_t i = 1; i < length; i++) {
-    if ((p[i] & 0xc0) != 0x80) {
-      return 0;
-    }
-    c = c << 6 | (p[i] & 0x3fu);
-  }
-  if (c < smallest[length] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) || !code_point_is_harmless(c)) {
-    return 0;
-  }
-  return length;
+/* Length of the sequence at `data` if it is valid UTF-8 and harmless to print, else 0. */
+static size_t printable_length(const uint8_t *data, size_t size) {
+  uint32_t c = 0;
+  const size_t length = net_utf8_next(data, size, &c);
+  return length > 0 && code_point_is_harmless(c) ? length : 0;
 }
 
 char *net_log_escape(char *out, size_t capacity, const void *data, size_t size) {
@@ -168,7 +154,7 @@ static void line_format(struct line *line, enum net_log_format format, enum net_
     net_log_escape(state, sizeof state, actor->state, strlen(actor->state));
   }
   if (format == NET_LOG_TEXT) {
-    line_add(line, "%s %s ", when, level_text[level]);
+    line_add(line, "%s %s", when, level_text[level]);
     if (kind[0]) {
       line_add(line, " %s", kind);
     }
@@ -178,7 +164,7 @@ static void line_format(struct line *line, enum net_log_format format, enum net_
     if (state[0]) {
       line_add(line, " %s", state);
     }
-    line_add(line, "%s%s", actor ? "  " : "", message);
+    line_add(line, "%s%s", actor ? "  " : " ", message);
     return;
   }
   line_add(line, "{");
