@@ -84,6 +84,8 @@ enum config_result { CONFIG_HELP = -2, CONFIG_VERSION = -1, CONFIG_OK = 0, CONFI
 int server_config_load(struct server_config **out, const char *json_text, int argc, char **argv, char *error, size_t error_size);
 /* Names of settings that differ but cannot change while the server runs. */
 size_t server_config_fixed_changes(struct server_config *now, struct server_config *next, const char **names, size_t capacity);
+/* Gives `next` the values that `now` has for those. False: memory is out. */
+bool server_config_keep_fixed(struct server_config *now, struct server_config *next);
 bool server_config_loopback_only(const struct server_config *config); /* no --bind leads out of this machine */
 int server_config_admin_address(const char *text, struct mdm_address *address); /* "PORT", "ADDRESS:PORT"; 0 or UV_EINVAL */
 void server_config_help(FILE *out);

@@ -25,11 +25,11 @@ struct loader {
 };
 
 static void *member(struct loader *l, const struct setting *s) {
-  return (char *)l->config + s->offset;
+  return setting_member(l->config, s);
 }
 
 static size_t *member_count(struct loader *l, const struct setting *s) {
-  return (size_t *)(void *)((char *)l->config + s->count_offset);
+  return setting_count(l->config, s);
 }
 
 /* ---- one value ---- */
@@ -528,50 +528,4 @@ int server_config_admin_address(const char *text, struct mdm_address *address) {
     return UV_EINVAL;
   address->port = port;
   return 0;
-}
-
-/* ---- reload ---- */
-static bool same_list(char **a, size_t a_count, char **b, size_t b_count) {
-  if (a_count != b_count)
-    return false;
-  for (size_t i = 0; i < a_count; i++)
-    if (strcmp(a[i], b[i]) != 0)
-      return false;
-  return true;
-}
-
-static bool same_value(const struct setting *s, struct loader *a, struct loader *b) {
-  const void *x = member(a, s), *y = member(b, s);
-  switch (s->type) {
-  case SETTING_SWITCH:
-    return *(const bool *)x == *(const bool *)y;
-  case SETTING_PORT:
-    return *(const uint16_t *)x == *(const uint16_t *)y;
-  case SETTING_COUNT:
-  case SETTING_U32:
-  case SETTING_SECONDS:
-  case SETTING_CHOICE:
-    return *(const uint32_t *)x == *(const uint32_t *)y;
-  case SETTING_U64:
-    return *(const uint64_t *)x == *(const uint64_t *)y;
-  case SETTING_TEXT: {
-    const char *p = *(char *const *)x, *q = *(char *const *)y;
-    return p == NULL || q == NULL ? p == q : strcmp(p, q) == 0;
-  }
-  case SETTING_LIST:
-    return same_list(*(char **const *)x, *member_count(a, s), *(char **const *)y, *member_count(b, s));
-  case SETTING_CIDRS:
-  case SETTING_COMMAND:
-    return true;
-  }
-  return true;
-}
-
-size_t server_config_fixed_changes(struct server_config *now, struct server_config *next, const char **names, size_t capacity) {
-  struct loader a = {.config = now}, b = {.config = next};
-  size_t count = 0;
-  for (size_t i = 0; i < config_table_size && count < capacity; i++)
-    if (config_table[i].fixed && config_table[i].type != SETTING_COMMAND && !same_value(&config_table[i], &a, &b))
-      names[count++] = config_table[i].name;
-  return count;
 }

@@ -97,7 +97,7 @@ const struct setting config_table[] = {
     {.name = "tls-key", FILE_PATH(tls_key), .metavar = "FILE", .help = "its key, PEM"},
     {.name = "tls-dir", FILE_PATH(tls_dir), .metavar = "DIR", .help = "certificates: NAME.crt and NAME.key, or NAME/fullchain.pem"},
     {.name = "redirect-http", SWITCH(redirect_http), .help = "answer plain HTTP with a redirect to HTTPS"},
-    {.name = "users", FILE_PATH(users_file), .metavar = "FILE", .help = "users and their tokens (mdm-tunnel-server user add)"},
+    {.name = "users", FILE_PATH(users_file), .fixed = true, .metavar = "FILE", .help = "users and their tokens (mdm-tunnel-server user add)"},
     {.name = "auth-plugin", TEXT(auth_plugin), .check = check_absolute, .fixed = true, .metavar = "FILE", .help = "hook: shared object, absolute path"},
     {.name = "auth-config", FILE_PATH(auth_config), .fixed = true, .metavar = "FILE", .help = "its configuration, handed on as it is"},
     {.name = "auth-url", TEXT(auth_url), .check = check_http_url, .fixed = true, .metavar = "URL", .help = "hook: ask this address about every visit"},

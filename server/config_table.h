@@ -39,4 +39,11 @@ extern const struct setting config_table[];
 extern const size_t config_table_size;
 #define CONFIG_TABLE_MAX 96u /* a bit for each in the loader's sets */
 
+static inline void *setting_member(struct server_config *config, const struct setting *setting) {
+  return (char *)config + setting->offset;
+}
+static inline size_t *setting_count(struct server_config *config, const struct setting *setting) {
+  return (size_t *)(void *)((char *)config + setting->count_offset);
+}
+
 #endif

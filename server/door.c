@@ -22,6 +22,8 @@
 #include "visitor.h"
 #include "worker.h"
 
+#define LINGER_READS 16u
+
 enum door_state { DOOR_START, DOOR_PROXY, DOOR_TLS, DOOR_LINGER, DOOR_CLOSING };
 static const char *const state_names[] = {"START", "PROXY", "TLS", "LINGER", "CLOSING"};
 
@@ -255,14 +257,10 @@ static void step_tls(struct door *door) {
 
 static void step_linger(struct door *door) {
   uint8_t waste[512];
-  for (unsigned i = 0; i < 8; i++) {
-    ssize_t got = net_conn_read(door->conn, waste, sizeof waste);
-    if (got == UV_EAGAIN)
+  for (unsigned i = 0; i < LINGER_READS; i++)
+    if (net_conn_read(door->conn, waste, sizeof waste) == UV_EAGAIN)
       return;
-    if (got <= 0)
-      break;
-  }
-  door_close(door);
+  door_close(door); /* the end, an error, or somebody who goes on and on */
 }
 
 static void door_step(struct door *door) {
