@@ -200,12 +200,12 @@ static void render_gauges(FILE *out, const struct metrics_gauges *g) {
   single(out, "mdm_tunnel_draining", "gauge", "1 while the server is being stopped.", g->draining);
   single(out, "mdm_tunnel_visitors", "gauge", "Public connections open now.", g->visitors);
   single(out, "mdm_tunnel_agents", "gauge", "Clients logged in now.", g->agents);
-  single(out, "mdm_tunnel_links", "gauge", "Sessions with clients now.", g->links);
+  single(out, "mdm_tunnel_sessions", "gauge", "Sessions with clients now.", g->links);
   single(out, "mdm_tunnel_streams", "gauge", "Streams to clients open now.", g->streams);
   single(out, "mdm_tunnel_held_bytes", "gauge", "Bytes held for slow readers.", g->held_bytes);
   single(out, "mdm_tunnel_held_bytes_max", "gauge", "Their limit.", g->held_bytes_max);
-  single(out, "mdm_tunnel_link_receive_bytes", "gauge", "Bytes received on the sessions that live now.", g->link_bytes_in);
-  single(out, "mdm_tunnel_link_send_bytes", "gauge", "Bytes sent on the sessions that live now.", g->link_bytes_out);
+  single(out, "mdm_tunnel_session_receive_bytes", "gauge", "Bytes received on the sessions that live now.", g->link_bytes_in);
+  single(out, "mdm_tunnel_session_send_bytes", "gauge", "Bytes sent on the sessions that live now.", g->link_bytes_out);
   single(out, "mdm_tunnel_logins_total", "counter", "Logins of clients.", g->logins);
   single(out, "mdm_tunnel_logins_refused_total", "counter", "Logins that were refused.", g->logins_refused);
 }

@@ -161,7 +161,7 @@ static void on_client(struct net_listener *listener, int fd, const struct mdm_ad
 static void log_listeners(struct mdm_server *server, const char *what, const struct listeners *listeners) {
   char text[NET_ADDRESS_TEXT];
   for (size_t i = 0; i < listeners->count; i++)
-    net_log_write(server->log, NET_LOG_INFO, &actor, "%s on %s", what, net_address_text(text, net_listener_address(listeners->list[i]), true));
+    net_log_write(server->log, NET_LOG_INFO, &actor, "listening: %s %s", what, net_address_text(text, net_listener_address(listeners->list[i]), true));
 }
 
 static int open_admin(struct mdm_server *server, char *error, size_t error_size) {
@@ -172,7 +172,7 @@ static int open_admin(struct mdm_server *server, char *error, size_t error_size)
   if (admin_open(&server->worker.admin, &server->worker, &address, error, error_size) != 0)
     return MDM_SERVER_BIND;
   address.port = admin_port(server->worker.admin);
-  net_log_write(server->log, NET_LOG_INFO, &actor, "admin on %s", net_address_text(text, &address, true));
+  net_log_write(server->log, NET_LOG_INFO, &actor, "listening: admin %s", net_address_text(text, &address, true));
   return 0;
 }
 
