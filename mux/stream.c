@@ -137,12 +137,22 @@ int mdm_stream_open(mdm_mux *mux, const struct mdm_open *open, const struct mdm_
 }
 
 /* ---- opened by the peer ---- */
-static bool options_are_whole(struct mdm_slice options) {
+static bool option_is_known(const struct mdm_mux_config *config, uint16_t type) {
+  if (!(type & OPTION_MANDATORY))
+    return true;
+  for (size_t i = 0; i < config->known_options_count; i++)
+    if (config->known_options[i] == type)
+      return true;
+  return false;
+}
+
+static bool options_are_good(const struct mdm_mux_config *config, struct mdm_slice options) {
   struct mdm_slice value;
   uint16_t type;
   int rc;
   while ((rc = mdm_option_next(&options, &type, &value)) == 1)
-    continue;
+    if (!option_is_known(config, type))
+      return false;
   return rc == 0;
 }
 
@@ -151,7 +161,7 @@ static enum mdm_reset judge_open(mdm_mux *mux, const struct mdm_open *open) {
     return MDM_RESET_LIMIT;
   if (open->kind < MDM_KIND_HTTP || open->kind > MDM_KIND_TCP || !mux->config.callbacks.open)
     return MDM_RESET_REFUSED;
-  if (!options_are_whole(open->options))
+  if (!options_are_good(&mux->config, open->options))
     return MDM_RESET_PROTOCOL;
   return MDM_RESET_NONE;
 }

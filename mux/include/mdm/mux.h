@@ -80,6 +80,7 @@ enum mdm_goaway {
   MDM_GOAWAY_NAME = 7,      /* every name refused */
   MDM_GOAWAY_INTERNAL = 8,
   MDM_GOAWAY_BUSY = 9,      /* a limit of the server; try later */
+  MDM_GOAWAY_RESUME = 10,   /* the session cannot be resumed (feature "resume") */
 };
 
 enum mdm_kind { MDM_KIND_HTTP = 1, MDM_KIND_WS = 2, MDM_KIND_TCP = 3 };
@@ -134,7 +135,8 @@ struct mdm_open {
 };
 
 /* Walks an option list: returns 1 and fills the parts, 0 at the end, MDM_MUX_EPROTOCOL when malformed.
- * Options with bit 15 of `type` set are mandatory: an acceptor that does not know one refuses the stream. */
+ * Options with bit 15 of `type` set are mandatory: an acceptor that does not know one refuses the stream (the session
+ * does so itself, see known_options; before `open` is called the list has been checked to be well-formed). */
 MDM_API int mdm_option_next(struct mdm_slice *rest, uint16_t *type, struct mdm_slice *value);
 /* Appends one option to buf; returns the new size, or MDM_MUX_ETOOBIG. */
 MDM_API long mdm_option_put(uint8_t *buf, size_t capacity, size_t size, uint16_t type, const void *value, size_t length);
@@ -188,6 +190,8 @@ struct mdm_mux_config {
   uint32_t window_max;               /* 0 = 8 MiB */
   size_t growth_pool;                /* 0 = 16 MiB a session */
   uint32_t handshake_max;            /* bytes of one message before start; 0 = 64 KiB */
+  const uint16_t *known_options;     /* mandatory options (bit 15 set) that on_open understands; an OPEN with another one */
+  size_t known_options_count;        /* is refused here (MDM_RESET_PROTOCOL). Outlives the session */
 };
 
 MDM_API int mdm_mux_new(mdm_mux **out, const struct mdm_mux_config *config) MDM_MUST_USE;

@@ -132,7 +132,9 @@ static bool turn_hello(mdm_stream *stream) {
 
 static void the_acceptor_reads_and_answers_the_golden_frames(void **state) {
   (void)state;
-  struct test_solo *solo = solo_new(NULL, 0);
+  static const uint16_t known[] = {0x8001, 0x8002};
+  struct mdm_mux_config config = {.known_options = known, .known_options_count = 2};
+  struct test_solo *solo = solo_new(&config, 0);
   uint8_t options[64];
   solo->side.accept = false;
   feed(solo, "hello");

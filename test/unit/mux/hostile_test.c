@@ -237,18 +237,33 @@ static void data_behind_a_refused_open_is_dropped(void **state) {
   solo_end(solo);
 }
 
-static void a_malformed_option_refuses_the_stream(void **state) {
+static void an_option_that_is_malformed_or_must_be_known_refuses_the_stream(void **state) {
   (void)state;
-  struct test_solo *solo = besieged();
-  static uint8_t out[4096];
-  struct mdm_slice frame;
-  solo_output(solo, out, sizeof out);
-  assert_int_equal(solo_feed(solo, FRAME_OPEN, 0, 5, "\3\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\1\0\7abc", 23), 0);
-  size_t size = solo_output(solo, out, sizeof out);
-  assert_true(frames_find(out, size, FRAME_RESET, 0, &frame));
-  assert_int_equal(get_u16(frame.data + 8), MDM_RESET_PROTOCOL);
-  assert_int_equal(frame.data[3], FRAME_FLAG_NOT_DELIVERED);
-  solo_end(solo);
+  static const struct {
+    const char *options;
+    size_t size;
+    bool refused;
+  } cases[] = {
+      {"\0\1\0\7abc", 7, true},   {"\0\1\0", 3, true},          {"\x80\5\0\1x", 5, true},
+      {"\x80\6\0\1x", 5, false},  {"\x7f\xff\0\1x", 5, false}, {"\0\1\0\0\xff\xff\0\0", 8, true},
+  };
+  static const uint16_t known[] = {0x8006};
+  struct mdm_mux_config config = {.known_options = known, .known_options_count = 1};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct test_solo *solo = solo_new(&config, 0);
+    uint8_t out[4096], payload[64] = {MDM_KIND_TCP, 0, 0, 0, 0, 0, 0, 1};
+    struct mdm_slice frame;
+    memcpy(payload + 16, cases[i].options, cases[i].size);
+    assert_int_equal(solo_feed(solo, FRAME_OPEN, 0, 5, payload, 16 + cases[i].size), 0);
+    assert_int_equal(solo->side.count, !cases[i].refused);
+    size_t size = solo_output(solo, out, sizeof out);
+    assert_int_equal(frames_find(out, size, FRAME_RESET, 0, &frame), cases[i].refused);
+    if (cases[i].refused) {
+      assert_int_equal(get_u16(frame.data + 8), MDM_RESET_PROTOCOL);
+      assert_int_equal(frame.data[3], FRAME_FLAG_NOT_DELIVERED);
+    }
+    solo_end(solo);
+  }
 }
 
 static void an_unknown_kind_refuses_the_stream(void **state) {
@@ -485,7 +500,7 @@ int main(void) {
       cmocka_unit_test(a_gross_overrun_ends_the_session),
       cmocka_unit_test(data_on_its_way_to_a_stream_that_we_reset_is_dropped),
       cmocka_unit_test(data_behind_a_refused_open_is_dropped),
-      cmocka_unit_test(a_malformed_option_refuses_the_stream),
+      cmocka_unit_test(an_option_that_is_malformed_or_must_be_known_refuses_the_stream),
       cmocka_unit_test(an_unknown_kind_refuses_the_stream),
       cmocka_unit_test(streams_over_the_limit_are_refused),
       cmocka_unit_test(held_bytes_before_the_accept_are_bounded),
