@@ -1,0 +1,52 @@
+/* verdicts.c: a list of verdicts, one event each. Their texts come from the server and are escaped here. */
+#include "verdicts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+
+static enum mdm_client_event_type
+event_type(enum net_verdict verdict)
+{
+  switch (verdict) {
+  case NET_SERVICE_OK:
+    return MDM_CLIENT_EVENT_URL;
+  case NET_SERVICE_NO_WEB:
+    return MDM_CLIENT_EVENT_NOTE;
+  case NET_SERVICE_REFUSED:
+    break;
+  }
+  return MDM_CLIENT_EVENT_REFUSED;
+}
+
+void
+verdicts_tell(const struct net_services_ok *services, const struct service_map *map, struct verdicts_count *count,
+              void (*tell)(const struct mdm_client_event *event, void *user), void *user)
+{
+  *count = (struct verdicts_count){0};
+  for (size_t i = 0; i < services->count; i++) {
+    const struct net_service_verdict *verdict = &services->list[i];
+    const struct service_entry *entry = service_map_find(map, verdict->id);
+    char name[4 * NET_SERVICE_NAME_MAX + 8], url[sizeof verdict->url], reason[NET_SENTENCE_MAX + 1];
+    if (entry == NULL)
+      continue; /* withdrawn meanwhile */
+    net_log_escape(name, sizeof name, entry->service.name, strnlen(entry->service.name, sizeof entry->service.name));
+    net_log_escape(url, sizeof url, verdict->url, strnlen(verdict->url, sizeof verdict->url));
+    net_log_escape(reason, sizeof reason, verdict->reason, strnlen(verdict->reason, sizeof verdict->reason));
+    const struct mdm_client_event event = {
+        .type = event_type(verdict->verdict),
+        .service = name,
+        .url = verdict->verdict == NET_SERVICE_OK ? url : "",
+        .user = "",
+        .text = reason,
+    };
+    if (verdict->verdict == NET_SERVICE_REFUSED) {
+      if (count->refused++ == 0)
+        snprintf(count->first_refusal, sizeof count->first_refusal, "%.128s: %s", name, reason);
+    } else {
+      count->served++;
+    }
+    tell(&event, user);
+  }
+}
