@@ -24,6 +24,7 @@ struct service_entry {
   struct target target;
   bool tls;
   uint8_t proxy_protocol; /* 0 = none, 1, 2 */
+  bool lost;              /* another client took it over: not announced again until it changes */
 };
 
 struct service_map {

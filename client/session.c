@@ -27,6 +27,7 @@ struct session {
   struct net_timer timer;  /* the handshake's deadline */
   struct net_probe probe;
   bool probing;
+  const char *end_reason;  /* why this side ended it, or NULL */
   uint64_t ready_since_ms;
 };
 
@@ -95,12 +96,13 @@ send_services(struct session *session)
 {
   const struct service_map *map = session->config.map;
   size_t size = 0;
-  struct net_services services = {.serial = ++*session->config.serial, .count = map->count};
+  struct net_services services = {.serial = ++*session->config.serial};
   services.list = calloc(map->count == 0 ? 1 : map->count, sizeof *services.list);
   if (services.list == NULL)
     return UV_ENOMEM;
   for (size_t i = 0; i < map->count; i++)
-    services.list[i] = map->list[i]->service; /* options are lent for the encoding */
+    if (!map->list[i]->lost)
+      services.list[services.count++] = map->list[i]->service; /* options are lent for the encoding */
   char *text = net_services_encode(&services, &size);
   free(services.list);
   return send_text(session, MDM_MSG_SERVICES, text, size);
@@ -205,7 +207,7 @@ link_open(struct net_link *link, mdm_stream *stream, const struct mdm_open *open
     return MDM_RESET_REFUSED;
   if (open->service != 0)
     entry = service_map_find(session->config.map, open->service);
-  if (entry == NULL) {
+  if (entry == NULL || entry->lost) {
     char detail[96];
     snprintf(detail, sizeof detail, "stream %" PRIu32 " asks for service %" PRIu32 ", which is not declared", mdm_stream_id(stream),
              open->service);
@@ -249,6 +251,8 @@ link_ended(struct net_link *link, int error, const char *reason)
 {
   struct session *session = net_link_owner(link);
   session_enter(session, SESSION_ENDED);
+  if (session->end_reason != NULL)
+    reason = session->end_reason;
   session->config.ops->ended(session, error, reason == NULL ? "" : reason);
 }
 
@@ -265,7 +269,8 @@ static void
 handshake_expired(struct net_timer *timer)
 {
   struct session *session = (struct session *)(void *)((char *)timer - offsetof(struct session, timer));
-  net_link_refuse(session->link, MDM_GOAWAY_IDLE, "the server did not finish the handshake in time");
+  session->end_reason = "the server did not finish the handshake in time";
+  net_link_refuse(session->link, MDM_GOAWAY_IDLE, session->end_reason);
 }
 
 int
@@ -359,8 +364,10 @@ probe_done(struct net_probe *probe, bool alive)
   struct session *session = (struct session *)(void *)((char *)probe - offsetof(struct session, probe));
   session->probing = false;
   session_log(session, NET_LOG_INFO, "after a change of the network", alive ? "the link lives" : "the link is dead");
-  if (!alive && session->state != SESSION_ENDED)
-    net_link_refuse(session->link, MDM_GOAWAY_IDLE, "no answer after a change of the network");
+  if (alive || session->state == SESSION_ENDED)
+    return;
+  session->end_reason = "no answer after a change of the network";
+  net_link_refuse(session->link, MDM_GOAWAY_IDLE, session->end_reason);
 }
 
 void

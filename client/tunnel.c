@@ -49,7 +49,7 @@ struct tunnel {
   struct session *current;
   struct draining draining[TUNNEL_DRAINING_MAX];
   size_t draining_count;
-  uint64_t epoch, serial;
+  uint64_t epoch, serial, answered; /* serial: of the last SERVICES, and of the last that was answered */
   uint32_t failures;                /* rounds that failed in a row */
   struct backoff backoff;
   struct net_timer timer;           /* BACKOFF: the next attempt; DRAIN: the end of patience */
@@ -354,7 +354,14 @@ static void
 judge_verdicts(struct tunnel *tunnel, const struct net_services_ok *services)
 {
   struct verdicts_count count;
+  bool unasked = services->serial == tunnel->answered;
+  tunnel->answered = services->serial;
   verdicts_tell(services, tunnel->config->map, &count, tell_verdict, tunnel);
+  if (unasked) {
+    if (count.refused > 0 && verdicts_withdraw(services, tunnel->config->map) == 0 && !tunnel->stop)
+      tunnel_finally(tunnel, MDM_CLIENT_REPLACED, "nothing is left to serve: %s", count.first_refusal);
+    return;
+  }
   if (count.refused > 0 && count.served == 0 && !tunnel->stop)
     tunnel_finally(tunnel, MDM_CLIENT_NAME, "%s%s", count.refused == 1 ? "" : "every service is refused; the first: ",
                    count.first_refusal);

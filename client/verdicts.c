@@ -50,3 +50,17 @@ verdicts_tell(const struct net_services_ok *services, const struct service_map *
     tell(&event, user);
   }
 }
+
+size_t
+verdicts_withdraw(const struct net_services_ok *services, const struct service_map *map)
+{
+  size_t left = 0;
+  for (size_t i = 0; i < services->count; i++) {
+    struct service_entry *entry = service_map_find(map, services->list[i].id);
+    if (entry != NULL && services->list[i].verdict == NET_SERVICE_REFUSED)
+      entry->lost = true;
+  }
+  for (size_t i = 0; i < map->count; i++)
+    left += !map->list[i]->lost;
+  return left;
+}
