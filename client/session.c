@@ -339,6 +339,8 @@ size_t
 session_streams(const struct session *session)
 {
   struct mdm_mux_stats stats;
+  if (session->state == SESSION_ENDED) /* the link has taken the mux apart */
+    return 0;
   mdm_mux_get_stats(net_link_mux(session->link), &stats);
   return stats.streams_active;
 }
