@@ -10,7 +10,6 @@
 #include "mdm/client.h"
 #include "options.h"
 #include "platform.h"
-#include "platform_pipe.h"
 #include "report.h"
 
 #define SIGNALS 3u

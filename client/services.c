@@ -269,7 +269,7 @@ finish_document(struct service_map *map, struct net_json *json, int status, char
 {
   if (status == SERVICE_MAP_ENOMEM)
     snprintf(error, error_size, "out of memory");
-  else if (json != NULL && net_json_error(json)[0] != '\0')
+  else if (status != SERVICE_MAP_ENOENT && json != NULL && net_json_error(json)[0] != '\0')
     snprintf(error, error_size, "%s", net_json_error(json));
   net_json_free(json);
   if (status != SERVICE_MAP_OK)
@@ -297,7 +297,7 @@ service_map_load(struct service_map *map, const char *path, char *error, size_t 
   snprintf(error, error_size, "%s: cannot be read", path);
   int status = net_json_load(&json, path, SERVICES_FILE_MAX);
   if (status == UV_ENOENT)
-    snprintf(error, error_size, "%s: there is no such file", path);
+    snprintf(error, error_size, "%s: there is no such file; write one, or name services on the command line: hello=3000", path);
   if (status == 0)
     status = read_document(map, json);
   else

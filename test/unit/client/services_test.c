@@ -260,7 +260,7 @@ an_id_keeps_its_meaning_over_reloads(void **state)
 static void
 the_same_file_again_changes_nothing(void **state)
 {
-  static const char text[] = "{\"b\": 2, \"a\": {\"port\": 1, \"headers\": {\"X\": \"y\"}, \"basic_auth\": []}}";
+  static const char text[] = "{\"b\": 2, \"a\": {\"port\": 1, \"headers\": {\"X\": \"y\"}}}";
   struct service_map none, first, second;
   uint32_t next = 1;
   char error[512];

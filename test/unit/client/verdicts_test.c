@@ -50,7 +50,7 @@ each_verdict_is_an_event(void **state)
   (void)state;
   make_map(&map);
   verdicts_tell(&services, &map, &count, hear, &heard);
-  snprintf(wanted, sizeof wanted, "[%d a http://a.tim.localhost:8000/ ][%d b  held by tim/desk\\x0Asince 10:00][%d My App  no label]",
+  snprintf(wanted, sizeof wanted, "[%d a http://a.tim.localhost:8000/ ][%d b  held by tim/desk\\x0asince 10:00][%d My App  no label]",
            MDM_CLIENT_EVENT_URL, MDM_CLIENT_EVENT_REFUSED, MDM_CLIENT_EVENT_NOTE);
   assert_string_equal(heard.text, wanted);
   assert_int_equal(count.served, 2);
