@@ -29,7 +29,7 @@ enum frame_type {
 #define FRAME_OPEN_FIXED  16u         /* OPEN up to the address */
 #define FRAME_TARGET_MAX  512u        /* a host name with its port, and more */
 #define FRAME_OPTIONS_MAX 4096u       /* options of one OPEN: no request's worth of data fits by accident */
-#define OPTION_MANDATORY  0x8000u      /* bit of an option's type */
+#define OPTION_MANDATORY  0x8000u     /* bit of an option's type */
 #define FRAME_TEXT_MAX    1024u       /* the sentence in a GOAWAY */
 #define FRAME_PING_SIZE   8u
 #define FRAME_MAGIC_SIZE  8u

@@ -1,7 +1,7 @@
 /* input.c: bytes of the carrier, in any split, into frames; each frame to the one who knows it.
  *
- * DATA is never gathered: its pieces go on as they come, those of one feed for one stream in one call. Every other frame
- * is read where it lies, or from one block when it spans feeds. */
+ * DATA is never gathered: its pieces go on as they come, those of one feed for one stream in one call. Every other
+ * frame is read where it lies, or from one block when it spans feeds. */
 #include "session.h"
 
 #include <assert.h>
@@ -348,7 +348,8 @@ static size_t take(mdm_mux *mux, const uint8_t *data, size_t size) {
   return size;
 }
 
-/* Input rate over windows of at least RECEIVE_WINDOW_US; the better of the last two counts, as a window may hold a pause. */
+/* Input rate over windows of at least RECEIVE_WINDOW_US; the better of the last two counts, as a window may hold a
+ * pause. */
 static void measure_rate(mdm_mux *mux, size_t size) {
   uint64_t passed = mux->now_us - mux->receive_since_us;
   mux->receive_bytes += size;

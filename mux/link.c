@@ -125,7 +125,8 @@ void link_tick(mdm_mux *mux) {
     drain_second(mux);
 }
 
-/* Streams of ours above last_id never reached their acceptor. They are set apart first: callbacks may change the ring. */
+/* Streams of ours above last_id never reached their acceptor. They are set apart first: callbacks may change the ring.
+ */
 static void reset_undelivered(mdm_mux *mux, uint32_t last_id) {
   struct list doomed, *next;
   list_init(&doomed);

@@ -9,7 +9,7 @@ struct list {
   struct list *next, *prev;
 };
 
-#define list_item(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define list_item(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 static inline void list_init(struct list *head) {
   head->next = head->prev = head;

@@ -49,9 +49,9 @@ static int append(mdm_mux *mux, const uint8_t *data, size_t size) {
 static void deliver(mdm_mux *mux, uint8_t type, const uint8_t *data, size_t size) {
   static const uint8_t nothing[1];
   const struct mdm_mux_callbacks *callbacks = &mux->config.callbacks;
-  int rc = callbacks->message ? callbacks->message(mux, (enum mdm_message)type, size ? data : nothing, size,
-                                                   mux->config.user)
-                              : -1;
+  int rc = callbacks->message
+               ? callbacks->message(mux, (enum mdm_message)type, size ? data : nothing, size, mux->config.user)
+               : -1;
   if (rc)
     mux_fail(mux, MDM_MUX_EPROTOCOL, MDM_GOAWAY_PROTOCOL, "a message that makes no sense here");
 }

@@ -48,7 +48,7 @@ void output_reset(mdm_mux *mux, uint32_t id, enum mdm_reset code, bool not_deliv
   struct output *output = &mux->output;
   uint8_t payload[2];
   if (mux->failed)
-    return; /* the GOAWAY says it all */
+    return;                                   /* the GOAWAY says it all */
   if (output->sent >= output->resets_until) { /* the first of the last count went out: count anew */
     output->resets = 0;
     output->resets_until = output->total + 1;

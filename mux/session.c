@@ -20,7 +20,8 @@ int mdm_mux_new(mdm_mux **out, const struct mdm_mux_config *config) {
   c->open_credit = c->open_credit ? c->open_credit : OPEN_CREDIT;
   c->window_max = c->window_max ? c->window_max : WINDOW_MAX;
   c->growth_pool = c->growth_pool ? c->growth_pool : GROWTH_POOL;
-  c->handshake_max = c->handshake_max ? c->handshake_max : HANDSHAKE_MAX;
+  if (c->handshake_max == 0)
+    c->handshake_max = c->role == MDM_ROLE_SERVER ? HANDSHAKE_MAX : MDM_MESSAGE_MAX;
   /* An address is not a secret, but a peer does not know it: enough that ids cannot be chosen to collide. */
   uintptr_t address = (uintptr_t)mux;
   map_init(&mux->map, (uint32_t)(address >> 4) ^ (uint32_t)((uint64_t)address >> 36));

@@ -16,13 +16,13 @@
 #define FRAME_SENSIBLE     2048u                 /* no DATA frame is cut below this to fill a block */
 #define MARK_MIN           BLOCK_SIZE            /* the output's high mark: at least a frame */
 #define MARK_MAX           (64u * 1024u)
-#define BATCH_SLICES       32u                   /* slices merged into one data() call */
-#define WINDOW_FEW         (256u * 1024u)        /* initial window below ACTIVE_FEW streams */
-#define WINDOW_SOME        (64u * 1024u)         /* below ACTIVE_SOME */
+#define BATCH_SLICES       32u            /* slices merged into one data() call */
+#define WINDOW_FEW         (256u * 1024u) /* initial window below ACTIVE_FEW streams */
+#define WINDOW_SOME        (64u * 1024u)  /* below ACTIVE_SOME */
 #define WINDOW_MANY        (16u * 1024u)
 #define ACTIVE_FEW         64u
 #define ACTIVE_SOME        1000u
-#define WINDOW_FREE_GROWTH (1024u * 1024u)       /* windows double up to here; past it the path must be long */
+#define WINDOW_FREE_GROWTH (1024u * 1024u) /* windows double up to here; past it the path must be long */
 #define WINDOW_MAX         (8u * 1024u * 1024u)
 #define GROWTH_POOL        (16u * 1024u * 1024u)
 #define LONG_PATH_US       10000u
@@ -36,11 +36,11 @@
 #define RESETS_MAX         65536u                /* RESETs that wait: every stream of a session at once */
 #define FLOOD_BURST        65536                 /* control frames at once, see flood.c */
 #define FLOOD_PER_SECOND   10000
-#define RTT_HALF_US        15000000u             /* the minimum round trip covers two of these */
-#define STALLED_PER_TICK   32u                   /* streams reset for their stall limit; the rest at the next tick */
-#define DRAIN_WAIT_US      1000000u              /* first to second GOAWAY at the latest */
-#define RATE_WINDOW_US     10000u                /* output rate: shortest sample */
-#define RECEIVE_WINDOW_US  100000u               /* input rate: shortest sample */
+#define RTT_HALF_US        15000000u /* the minimum round trip covers two of these */
+#define STALLED_PER_TICK   32u       /* streams reset for their stall limit; the rest at the next tick */
+#define DRAIN_WAIT_US      1000000u  /* first to second GOAWAY at the latest */
+#define RATE_WINDOW_US     10000u    /* output rate: shortest sample */
+#define RECEIVE_WINDOW_US  100000u   /* input rate: shortest sample */
 #define FAILURE_TEXT       160u
 
 struct mdm_stream {
@@ -54,22 +54,22 @@ struct mdm_stream {
   uint32_t window_base;   /* window before growth */
   uint32_t stall_limit_s; /* 0 = none */
   int32_t deficit;
-  uint16_t busy; /* callbacks of this stream that are running */
-  bool local : 1;        /* we opened it */
-  bool accepted : 1;     /* OPEN_OK sent or received */
+  uint16_t busy;     /* callbacks of this stream that are running */
+  bool local : 1;    /* we opened it */
+  bool accepted : 1; /* OPEN_OK sent or received */
   bool attached : 1;
-  bool dead : 1;         /* unlinked; freed once busy is 0 */
-  bool ready : 1;        /* has something to send */
-  bool runnable : 1;     /* ready, with credit, accepted: counted in mux->runnable */
+  bool dead : 1;     /* unlinked; freed once busy is 0 */
+  bool ready : 1;    /* has something to send */
+  bool runnable : 1; /* ready, with credit, accepted: counted in mux->runnable */
   bool fin_sent : 1;
   bool fin_received : 1;
   bool fin_delivered : 1;
   bool discard : 1;
-  bool delivering : 1;   /* inside data() */
-  bool refund : 1;       /* its OPEN is still charged to the flood account */
-  bool answered : 1;     /* ours: OPEN_OK was seen */
+  bool delivering : 1; /* inside data() */
+  bool refund : 1;     /* its OPEN is still charged to the flood account */
+  bool answered : 1;   /* ours: OPEN_OK was seen */
   struct chain held;
-  uint64_t progress_us;  /* last consumption, or the first byte held */
+  uint64_t progress_us; /* last consumption, or the first byte held */
   struct list all_link, turn_link, window_link, held_link;
 };
 
@@ -84,15 +84,15 @@ enum input_step { INPUT_MAGIC, INPUT_HEADER, INPUT_DATA, INPUT_SKIP, INPUT_PAYLO
 
 struct input {
   enum input_step step;
-  uint32_t have;       /* bytes of magic, header or payload gathered */
-  uint32_t remaining;  /* of this frame's payload */
+  uint32_t have;      /* bytes of magic, header or payload gathered */
+  uint32_t remaining; /* of this frame's payload */
   struct frame frame;
-  mdm_stream *stream;  /* of this DATA frame; NULL when it is gone */
+  mdm_stream *stream; /* of this DATA frame; NULL when it is gone */
   uint8_t header[MDM_FRAME_HEADER];
   struct block *payload; /* a control frame that spans feeds */
   uint8_t *message;      /* a message that spans frames */
   size_t message_size, message_capacity;
-  uint8_t message_type;  /* 0 = none open */
+  uint8_t message_type; /* 0 = none open */
 };
 
 struct output {
@@ -122,15 +122,15 @@ struct mdm_mux {
   mdm_mux_pool *pool;
   struct list pool_link;
   struct map map;
-  struct list streams;  /* all */
-  struct list fresh;    /* schedule: new and sparse */
-  struct list queue;    /* schedule: the rest */
-  struct list windows;  /* WINDOW is due */
-  struct list holding;  /* held bytes, the oldest first */
+  struct list streams; /* all */
+  struct list fresh;   /* schedule: new and sparse */
+  struct list queue;   /* schedule: the rest */
+  struct list windows; /* WINDOW is due */
+  struct list holding; /* held bytes, the oldest first */
   struct input input;
   struct batch batch;
   struct output output;
-  mdm_stream *turn;     /* whose turn() runs */
+  mdm_stream *turn; /* whose turn() runs */
   size_t turn_left;
   uint32_t next_id, last_peer_id;
   uint32_t peer_streams; /* alive, opened by the peer */
@@ -230,6 +230,6 @@ void flow_relieve(mdm_mux_pool *pool); /* resets the longest stalled until the b
 /* schedule.c */
 void schedule_update(mdm_stream *stream); /* after a change of ready, credit, accepted or fin_sent */
 void schedule_remove(mdm_stream *stream);
-void schedule_run(mdm_mux *mux);          /* turns until the high mark */
+void schedule_run(mdm_mux *mux); /* turns until the high mark */
 
 #endif

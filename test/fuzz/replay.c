@@ -1,5 +1,6 @@
-/* replay.c: runs a fuzz target over the files of its corpus without libFuzzer: every file, and every file of a directory,
- * named on the command line. A directory that is missing is an error: a corpus that ran on nothing proves nothing. */
+/* replay.c: runs a fuzz target over the files of its corpus without libFuzzer: every file, and every file of a
+ * directory, named on the command line. A directory that is missing is an error: a corpus that ran on nothing proves
+ * nothing. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -189,7 +189,8 @@ struct mdm_mux_config {
   uint32_t window_initial;           /* 0 = by number of active streams: 256K < 64, 64K < 1k, 16K above */
   uint32_t window_max;               /* 0 = 8 MiB */
   size_t growth_pool;                /* 0 = 16 MiB a session */
-  uint32_t handshake_max;            /* bytes of one message before start; 0 = 64 KiB */
+  uint32_t handshake_max;            /* bytes of one message before start; 0 = 64 KiB for a server, 1 MiB for a
+                                      * client, whose READY tells of every service */
   const uint16_t *known_options;     /* mandatory options (bit 15 set) that on_open understands; an OPEN with another one */
   size_t known_options_count;        /* is refused here (MDM_RESET_PROTOCOL). Outlives the session */
 };
@@ -204,7 +205,9 @@ MDM_API void *mdm_mux_user(const mdm_mux *mux);
 MDM_API int mdm_mux_feed(mdm_mux *mux, const uint8_t *data, size_t size) MDM_MUST_USE;
 
 /* Runs the scheduler until the high mark and fills `slices` (each at most one 16 KiB block) with what waits to be sent;
- * returns how many. The bytes stay until mdm_mux_sent says that the carrier took them. */
+ * returns how many. The bytes stay until mdm_mux_sent says that the carrier took them. 0 with mdm_mux_has_output true: a stream
+ * was named and put nothing out; want_output tells when to come again. As feed and tick, this may find that the
+ * session has failed: mdm_mux_failure. */
 MDM_API size_t mdm_mux_output(mdm_mux *mux, struct mdm_slice *slices, size_t count);
 MDM_API void mdm_mux_sent(mdm_mux *mux, size_t size);
 MDM_API bool mdm_mux_has_output(const mdm_mux *mux); /* built bytes, or a stream that may produce */
@@ -234,7 +237,9 @@ struct mdm_mux_stats {
 };
 MDM_API void mdm_mux_get_stats(const mdm_mux *mux, struct mdm_mux_stats *stats);
 
-/* ---- streams ---- */
+/* ---- streams ----
+ * After a reset and until `closed` returns, every call below is allowed and does nothing. A reset or discard inside data() makes its
+ * slices invalid. */
 /* Opens a stream; `ops` and `user` as in attach. OPEN is in the output at once; DATA may follow within the peer's open credit. */
 MDM_API int mdm_stream_open(mdm_mux *mux, const struct mdm_open *open, const struct mdm_stream_ops *ops, void *user,
                             mdm_stream **out) MDM_MUST_USE;
@@ -254,12 +259,14 @@ MDM_API uint8_t *mdm_stream_reserve(mdm_stream *stream, size_t *capacity);
 MDM_API void mdm_stream_commit(mdm_stream *stream, size_t size);
 /* Inside turn(): copies bytes into frames; returns how many were taken (<= allowance). */
 MDM_API size_t mdm_stream_write(mdm_stream *stream, const struct mdm_slice *slices, size_t count);
-/* Ends this half: FIN rides on the last DATA frame when one is still open in the output. Any time. */
+/* Ends this half: FIN rides on the last DATA frame when one is still open in the output. Any time; what turn() has not put out
+ * by then is not sent. When the other half has ended, `closed` follows as for a reset. */
 MDM_API void mdm_stream_finish(mdm_stream *stream);
 /* Kills the stream now: RESET goes out, held bytes are freed, `closed` is called before this returns unless the call is
  * made from inside one of the stream's callbacks (then right after that callback). */
 MDM_API void mdm_stream_reset(mdm_stream *stream, enum mdm_reset code, bool not_delivered);
-/* The sink has room again: data() is called with the held bytes, before this returns. */
+/* The sink has room again: data() is called with the held bytes, before this returns. Inside the stream's own data() it does nothing:
+ * the count returned there says it all. */
 MDM_API void mdm_stream_drain(mdm_stream *stream);
 MDM_API size_t mdm_stream_held(const mdm_stream *stream);
 /* Reads no more from the peer: held and coming bytes are thrown away and credited (an unwanted request body). */

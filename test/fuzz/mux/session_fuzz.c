@@ -1,7 +1,8 @@
 /* session_fuzz.c: any bytes, in any split, into a session whose owner answers like one.
  *
- * Input: byte 0 = role and habits, byte 1 = seed of the splits; the rest is the carrier's stream after the magic (or with
- * it, by a bit of byte 0). The owner's choices (consume how much, reset, drain, finish) come from the same seed. */
+ * Input: byte 0 = role and habits, byte 1 = seed of the splits; the rest is the carrier's stream after the magic (or
+ * with it, by a bit of byte 0). The owner's choices (consume how much, reset, drain, finish) come from the same seed.
+ */
 #include "mdm/mux.h"
 
 #include <stdlib.h>

@@ -174,7 +174,7 @@ static void the_acceptor_reads_and_answers_the_golden_frames(void **state) {
     assert_int_equal(solo_feed(solo, FRAME_DATA, 0, 1, zeroes, sizeof zeroes), 0);
   assert_int_equal(solo_output(solo, (uint8_t[64]){0}, 64), 0);
   assert_int_equal(solo_feed(solo, FRAME_DATA, 0, 1, zeroes, 64), 0); /* 131,072 bytes */
-  solo->side.ends[0].corrupt = false; /* zeroes are not the pattern */
+  solo->side.ends[0].corrupt = false;                                 /* zeroes are not the pattern */
   assert_output(solo, "window");
   feed(solo, "reset");
   assert_int_equal(solo->side.ends[1].resets, 1);

@@ -244,8 +244,8 @@ static void an_option_that_is_malformed_or_must_be_known_refuses_the_stream(void
     size_t size;
     bool refused;
   } cases[] = {
-      {"\0\1\0\7abc", 7, true},   {"\0\1\0", 3, true},          {"\x80\5\0\1x", 5, true},
-      {"\x80\6\0\1x", 5, false},  {"\x7f\xff\0\1x", 5, false}, {"\0\1\0\0\xff\xff\0\0", 8, true},
+      {"\0\1\0\7abc", 7, true},  {"\0\1\0", 3, true},         {"\x80\5\0\1x", 5, true},
+      {"\x80\6\0\1x", 5, false}, {"\x7f\xff\0\1x", 5, false}, {"\0\1\0\0\xff\xff\0\0", 8, true},
   };
   static const uint16_t known[] = {0x8006};
   struct mdm_mux_config config = {.known_options = known, .known_options_count = 1};
@@ -321,7 +321,8 @@ static void held_bytes_before_the_accept_are_bounded(void **state) {
   solo_end(solo);
 }
 
-/* ---- floods: the session ends, after a bounded amount of output; what an honest peer does in bursts is let through ---- */
+/* ---- floods: the session ends, after a bounded amount of output; what an honest peer does in bursts is let through
+ * ---- */
 typedef int (*flood_step)(struct test_solo *solo, uint32_t i);
 
 static int flood_ping(struct test_solo *solo, uint32_t i) {
@@ -450,7 +451,8 @@ static void a_message_over_its_limit_ends_the_session(void **state) {
   (void)state;
   for (int started = 0; started < 2; started++) {
     struct test_solo *solo = calloc(1, sizeof *solo);
-    assert_int_equal(solo_open(solo, NULL, 0), 0);
+    struct mdm_mux_config config = {.role = MDM_ROLE_SERVER};
+    assert_int_equal(solo_open(solo, &config, 0), 0);
     assert_int_equal(mdm_mux_feed(solo->side.mux, (const uint8_t *)MDM_MAGIC, 8), 0);
     if (started)
       mdm_mux_start(solo->side.mux, 1, 1);

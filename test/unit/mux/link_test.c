@@ -251,6 +251,19 @@ static void messages_of_any_size_arrive_whole(void **state) {
   pair_end(pair);
 }
 
+static void a_ready_may_be_long(void **state) {
+  (void)state;
+  struct test_solo *solo = calloc(1, sizeof *solo);
+  static uint8_t text[16000];
+  assert_int_equal(solo_open(solo, NULL, 0), 0);
+  assert_int_equal(mdm_mux_feed(solo->side.mux, (const uint8_t *)MDM_MAGIC, 8), 0);
+  for (int i = 0; i < 60; i++)
+    assert_int_equal(solo_feed(solo, MDM_MSG_READY, i < 59 ? FRAME_FLAG_MORE : 0, 0, text, sizeof text), 0);
+  assert_int_equal(solo->side.messages, 1);
+  assert_int_equal(solo->side.message_size, 60 * sizeof text);
+  solo_end(solo);
+}
+
 static void messages_that_nobody_takes_are_bounded(void **state) {
   (void)state;
   struct test_solo *solo = solo_new(NULL, 0);
@@ -327,6 +340,7 @@ int main(void) {
       cmocka_unit_test(ids_near_the_end_run_out_with_a_word),
       cmocka_unit_test(an_open_is_checked_here_first),
       cmocka_unit_test(messages_of_any_size_arrive_whole),
+      cmocka_unit_test(a_ready_may_be_long),
       cmocka_unit_test(messages_that_nobody_takes_are_bounded),
       cmocka_unit_test(freeing_a_session_resets_its_streams),
       cmocka_unit_test(statistics_count),

@@ -1,4 +1,5 @@
-/* memory_test.c: each allocation fails in turn: the session goes on or ends with a reason, nothing leaks, no byte is wrong. */
+/* memory_test.c: each allocation fails in turn: the session goes on or ends with a reason, nothing leaks, no byte is
+ * wrong. */
 #include "pair.h"
 #include "session.h"
 

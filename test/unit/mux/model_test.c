@@ -182,8 +182,8 @@ static struct record conversation(void) {
   struct record server = {malloc(1 << 16), 0, 1 << 16}, client = {malloc(1 << 16), 0, 1 << 16};
   uint8_t options[64], message[1500];
   long size = mdm_option_put(options, sizeof options, 0, 1, "abc", 3);
-  struct mdm_open open = {.kind = MDM_KIND_HTTP, .service = 1, .visitor = {.family = 6, .port = 1},
-                          .options = {options, (size_t)size}};
+  struct mdm_open open = {
+      .kind = MDM_KIND_HTTP, .service = 1, .visitor = {.family = 6, .port = 1}, .options = {options, (size_t)size}};
   memset(message, '.', sizeof message);
   assert_int_equal(mdm_mux_send_message(pair->server.mux, MDM_MSG_READY, message, sizeof message), 0);
   struct test_end *one = side_open(&pair->server, &open);
@@ -225,8 +225,8 @@ static void outcome(const struct record *record, size_t split, size_t step, char
     if (rc == 0)
       rc = mdm_mux_feed(solo->side.mux, record->bytes + split, record->size - split);
   }
-  size_t n = (size_t)snprintf(text, size, "rc %d, %d messages of %zu, %d goaways %s, failure %s;", rc, solo->side.messages,
-                              solo->side.message_size, solo->side.goaways, solo->side.goaway_text,
+  size_t n = (size_t)snprintf(text, size, "rc %d, %d messages of %zu, %d goaways %s, failure %s;", rc,
+                              solo->side.messages, solo->side.message_size, solo->side.goaways, solo->side.goaway_text,
                               mdm_mux_failure(solo->side.mux) ? mdm_mux_failure(solo->side.mux) : "none");
   for (size_t i = 0; i < solo->side.count; i++) {
     const struct test_end *end = &solo->side.ends[i];

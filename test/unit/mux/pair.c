@@ -217,8 +217,12 @@ static int side_init(struct test_side *side, uint64_t *clock, mdm_mux_budget *bu
   mine.pool = side->pool;
   mine.allocator = allocator;
   mine.user = side;
-  mine.callbacks = (struct mdm_mux_callbacks){.now_us = now_us, .message = on_message, .open = on_open, .pong = on_pong,
-                                              .goaway = on_goaway, .want_output = on_want_output};
+  mine.callbacks = (struct mdm_mux_callbacks){.now_us = now_us,
+                                              .message = on_message,
+                                              .open = on_open,
+                                              .pong = on_pong,
+                                              .goaway = on_goaway,
+                                              .want_output = on_want_output};
   return mdm_mux_new(&side->mux, &mine);
 }
 

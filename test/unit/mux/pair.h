@@ -1,5 +1,5 @@
-/* pair.h: what the tests of the mux share: a virtual clock, an allocator that can fail, a peer written byte by byte, and
- * two sessions joined back to back. */
+/* pair.h: what the tests of the mux share: a virtual clock, an allocator that can fail, a peer written byte by byte,
+ * and two sessions joined back to back. */
 #ifndef TEST_MUX_PAIR_H
 #define TEST_MUX_PAIR_H
 
@@ -39,15 +39,15 @@ struct test_end {
   struct test_side *side;
   mdm_stream *stream; /* NULL once closed */
   uint32_t id;
-  bool ours;          /* we opened it */
+  bool ours; /* we opened it */
   uint64_t to_send, sent, received;
-  uint64_t room;       /* what the sink takes now; UINT64_MAX = all */
-  uint32_t chunk;      /* most that one turn puts; 0 = all that it may */
-  bool finish;         /* FIN after to_send */
-  bool corrupt;        /* a byte was not the pattern's */
+  uint64_t room;  /* what the sink takes now; UINT64_MAX = all */
+  uint32_t chunk; /* most that one turn puts; 0 = all that it may */
+  bool finish;    /* FIN after to_send */
+  bool corrupt;   /* a byte was not the pattern's */
   bool finished, not_delivered, rested;
   int opened, fins, resets, closes, datas;
-  size_t last_count;   /* slices of the last data() */
+  size_t last_count; /* slices of the last data() */
   enum mdm_reset code;
   struct mdm_open open;
   uint8_t target[64], options[64];
@@ -59,12 +59,12 @@ struct test_side {
   uint64_t *clock;
   struct test_end ends[SIDE_STREAMS];
   size_t count;
-  bool accept;            /* OPEN_OK at once */
-  enum mdm_reset refuse;  /* answer to every OPEN */
-  uint64_t room;          /* for new peer-opened streams */
+  bool accept;           /* OPEN_OK at once */
+  enum mdm_reset refuse; /* answer to every OPEN */
+  uint64_t room;         /* for new peer-opened streams */
   int messages, pongs, goaways, wants;
   enum mdm_message message_type;
-  uint8_t *message;       /* a copy of the last */
+  uint8_t *message; /* a copy of the last */
   size_t message_size;
   int message_answer;
   uint32_t goaway_last_id;
@@ -81,7 +81,7 @@ struct test_pair {
 
 /* Everything has its default where the config is zero. budget_cap 0 = no budget. */
 int pair_open(struct test_pair *pair, const struct mdm_mux_config *config, size_t budget_cap);
-void pair_close(struct test_pair *pair); /* asserts that no memory is left */
+void pair_close(struct test_pair *pair);                                            /* asserts that no memory is left */
 struct test_pair *pair_new(const struct mdm_mux_config *config, size_t budget_cap); /* on the heap; must succeed */
 void pair_end(struct test_pair *pair);
 /* Moves bytes until nobody has any; at most `limit` bytes a side and round. Returns bytes moved. */

@@ -1,5 +1,5 @@
-/* schedule_test.c: fairness, sparse streams first, and that nobody pays for a stalled neighbour. No wall clock: bytes are
- * counted over a carrier that moves so many a round. */
+/* schedule_test.c: fairness, sparse streams first, and that nobody pays for a stalled neighbour. No wall clock: bytes
+ * are counted over a carrier that moves so many a round. */
 #include "pair.h"
 #include "frame.h"
 #include "session.h"

@@ -183,7 +183,16 @@ static void frames_of_one_feed_arrive_in_one_call(void **state) {
 }
 
 /* ---- callbacks that call back ---- */
-enum trick { TRICK_NONE, TRICK_RESET_SELF, TRICK_RESET_OTHER, TRICK_DRAIN, TRICK_DISCARD, TRICK_FINISH, TRICK_OPEN, TRICKS };
+enum trick {
+  TRICK_NONE,
+  TRICK_RESET_SELF,
+  TRICK_RESET_OTHER,
+  TRICK_DRAIN,
+  TRICK_DISCARD,
+  TRICK_FINISH,
+  TRICK_OPEN,
+  TRICKS
+};
 enum place { PLACE_DATA, PLACE_FIN, PLACE_OPENED, PLACE_RESET, PLACE_CLOSED, PLACE_TURN, PLACES };
 
 struct trickster {
@@ -274,8 +283,12 @@ static void trick_closed(mdm_stream *stream) {
     play(t, PLACE_CLOSED);
 }
 
-static const struct mdm_stream_ops trick_ops = {.data = trick_data, .fin = trick_fin, .turn = trick_turn,
-                                                .opened = trick_opened, .reset = trick_reset, .closed = trick_closed};
+static const struct mdm_stream_ops trick_ops = {.data = trick_data,
+                                                .fin = trick_fin,
+                                                .turn = trick_turn,
+                                                .opened = trick_opened,
+                                                .reset = trick_reset,
+                                                .closed = trick_closed};
 
 static void callbacks_may_do_anything(void **state) {
   (void)state;
