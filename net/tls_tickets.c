@@ -134,6 +134,9 @@ static int tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_
   }
   done = done && ticket_set_mac(mac, &key) == 1;
   sodium_memzero(&key, sizeof key);
+  if (done && !seal && SSL_version(ssl) == TLS1_3_VERSION) {
+    found = 2; /* a client uses a ticket of TLS 1.3 once (RFC 8446, C.4): it gets the next one now */
+  }
   return done ? found : -1;
 }
 
