@@ -510,22 +510,17 @@ int server_config_load(struct server_config **out, const char *json_text, int ar
 }
 
 int server_config_admin_address(const char *text, struct mdm_address *address) {
-  const char *host;
-  size_t host_size;
-  uint16_t port = 0;
-  if (strspn(text, "0123456789") == strlen(text) && strlen(text) > 0 && strlen(text) <= 5 && strtoul(text, NULL, 10) <= 65535) {
-    int status = net_address_parse(address, "127.0.0.1", 9);
-    address->port = (uint16_t)strtoul(text, NULL, 10);
-    return status;
-  }
-  if (net_host_port_split(text, strlen(text), &host, &host_size, &port) != 0 || host_size == 0)
+  const char *colon = strrchr(text, ':'), *host = text, *digits = colon == NULL ? text : colon + 1;
+  size_t host_size = colon == NULL ? 0 : (size_t)(colon - text);
+  unsigned long port = strtoul(digits, NULL, 10);
+  if (digits[0] == '\0' || strlen(digits) > 5 || strspn(digits, "0123456789") != strlen(digits) || port > 65535)
     return UV_EINVAL;
-  if (host_size == 9 && memcmp(host, "localhost", 9) == 0)
+  if (colon == NULL || (host_size == 9 && memcmp(host, "localhost", 9) == 0)) {
     host = "127.0.0.1";
-  if (net_address_parse(address, host, host_size) != 0)
+    host_size = 9;
+  }
+  if ((host[0] != '[' && memchr(host, ':', host_size) != NULL) || net_address_parse(address, host, host_size) != 0)
     return UV_EINVAL;
-  if (port == 0 && !(strlen(text) > 2 && strcmp(text + strlen(text) - 2, ":0") == 0))
-    return UV_EINVAL;
-  address->port = port;
+  address->port = (uint16_t)port;
   return 0;
 }
