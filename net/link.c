@@ -430,7 +430,7 @@ static void link_tick(struct net_timer *timer) {
       link_check_drained(link);
     }
   } else if (link->state == LINK_LAST_WORDS && now >= link->last_words_ms) {
-    link_finish(link, link->error, link->reason);
+    link_finish(link, link->error, ""); /* the reason has been said */
   }
   if (link->state != LINK_ENDED) {
     uint32_t delay = link_tick_delay(link, stats.streams_active > 0);
