@@ -239,14 +239,17 @@ int tls_pairs_load(struct tls_pairs **out, const struct tls_sources *sources, co
       if (pair != NULL)
         atomic_fetch_add(&pair->references, 1);
       snprintf(sentence, sizeof sentence, "%s%s", why, pair != NULL ? "; the one loaded before stays in use" : "");
-      complain(sentence, user);
+      if (sources->count == 1 && pair == NULL)
+        snprintf(error, error_size, "%s", why); /* it is the whole answer */
+      else
+        complain(sentence, user);
     } else {
       warn_of_pair(pair, &sources->list[i], complain, user);
     }
     if (pair != NULL)
       pairs->list[pairs->count++] = pair;
   }
-  if (pairs->count == 0)
+  if (pairs->count == 0 && sources->count != 1)
     snprintf(error, error_size, "no usable certificate found");
   if (pairs->count == 0 || index_names(pairs) != 0) {
     tls_pairs_unref(pairs);
