@@ -19,7 +19,7 @@
 static int feature_read(const struct hello_reader *r, struct net_hello *m) {
   const cJSON *list, *item;
   size_t count;
-  if (hello_read_array(r, "features", FEATURES_MAX, &list, &count) != 0) {
+  if (hello_read_array(r, "features", HELLO_OPTIONAL, FEATURES_MAX, &list, &count) != 0) {
     return -1;
   }
   cJSON_ArrayForEach(item, list) {
@@ -179,7 +179,7 @@ static int services_read(const struct hello_reader *r, struct net_services *m) {
   const cJSON *list, *item;
   size_t count;
   if (hello_read_u64(r, "serial", HELLO_REQUIRED, &m->serial) != 0 ||
-      hello_read_array(r, "list", NET_SERVICES_MAX, &list, &count) != 0) {
+      hello_read_array(r, "list", HELLO_REQUIRED, NET_SERVICES_MAX, &list, &count) != 0) {
     return -1;
   }
   if (count > 0 && (m->list = calloc(count, sizeof *m->list)) == NULL) {
@@ -240,7 +240,7 @@ static int verdicts_read(const struct hello_reader *r, struct net_services_ok *m
   const cJSON *list, *item;
   size_t count;
   if (hello_read_u64(r, "serial", HELLO_REQUIRED, &m->serial) != 0 ||
-      hello_read_array(r, "list", NET_SERVICES_MAX, &list, &count) != 0) {
+      hello_read_array(r, "list", HELLO_REQUIRED, NET_SERVICES_MAX, &list, &count) != 0) {
     return -1;
   }
   if (count > 0 && (m->list = calloc(count, sizeof *m->list)) == NULL) {
@@ -273,7 +273,7 @@ int net_services_ok_decode(struct net_services_ok *m, const uint8_t *data, size_
 static int ready_read(const struct hello_reader *r, struct net_ready *m) {
   if (hello_read_text(r, "session", HELLO_REQUIRED, m->session, sizeof m->session) != 0 ||
       hello_read_text(r, "user", HELLO_REQUIRED, m->user, sizeof m->user) != 0 ||
-      hello_read_text(r, "client_name", HELLO_OPTIONAL, m->client_name, sizeof m->client_name) != 0 ||
+      hello_read_text(r, "client_name", HELLO_REQUIRED, m->client_name, sizeof m->client_name) != 0 ||
       hello_read_u32(r, "open_credit", HELLO_OPTIONAL, 0, CREDIT_MAX, &m->open_credit) != 0 ||
       hello_read_u32(r, "max_streams", HELLO_OPTIONAL, 0, CREDIT_MAX, &m->max_streams) != 0 ||
       hello_read_u32(r, "heartbeat_ms", HELLO_OPTIONAL, 0, HEARTBEAT_MAX_MS, &m->heartbeat_ms) != 0) {
@@ -281,9 +281,6 @@ static int ready_read(const struct hello_reader *r, struct net_ready *m) {
   }
   struct hello_reader inner = *r;
   inner.object = cJSON_GetObjectItemCaseSensitive(r->object, "services");
-  if (inner.object == NULL || cJSON_IsNull(inner.object)) {
-    return 0;
-  }
   if (!cJSON_IsObject(inner.object)) {
     return net_sentence(r->error, r->error_size, "READY: \"services\" must be an object");
   }

@@ -169,13 +169,14 @@ int hello_read_binary(const struct hello_reader *reader, const char *key, uint8_
   return 0;
 }
 
-int hello_read_array(const struct hello_reader *reader, const char *key, size_t max, const struct cJSON **out,
-                     size_t *count) {
+int hello_read_array(const struct hello_reader *reader, const char *key, enum hello_presence presence, size_t max,
+                     const struct cJSON **out, size_t *count) {
   const cJSON *item;
   *out = NULL;
   *count = 0;
-  if (find(reader, key, HELLO_OPTIONAL, &item) == 0) {
-    return 0;
+  int found = find(reader, key, presence, &item);
+  if (found <= 0) {
+    return found;
   }
   if (!cJSON_IsArray(item)) {
     return wrong(reader, key, "a list");

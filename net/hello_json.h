@@ -38,7 +38,7 @@ int hello_read_bool(const struct hello_reader *reader, const char *key, bool *ou
 /* base64url without padding, of exactly `size` bytes. */
 int hello_read_binary(const struct hello_reader *reader, const char *key, uint8_t *out, size_t size);
 /* An array of at most `max` values; *out NULL when missing. */
-int hello_read_array(const struct hello_reader *reader, const char *key, size_t max, const struct cJSON **out,
-                     size_t *count);
+int hello_read_array(const struct hello_reader *reader, const char *key, enum hello_presence presence, size_t max,
+                     const struct cJSON **out, size_t *count);
 
 #endif

@@ -1,4 +1,4 @@
-/* test_endpoint.c: what -h and --proxy-url may say. */
+/* endpoint_test.c: what -h and --proxy-url may say. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

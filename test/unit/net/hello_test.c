@@ -1,4 +1,4 @@
-/* test_hello.c: handshake messages there and back, hostile JSON, tokens, versions. */
+/* hello_test.c: handshake messages there and back, hostile JSON, tokens, versions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -218,10 +218,14 @@ static void hostile_messages_are_refused(void **state) {
       {decode_services, "{\"serial\":1,\"list\":[{\"id\":1,\"name\":\"a\"},{\"id\":2,\"name\":\"a\"}]}", "twice"},
       {decode_services, "{\"serial\":1,\"list\":[{\"id\":1,\"name\":\"a\",\"timeout\":-1}]}", "timeout"},
       {decode_services, "{\"serial\":1,\"list\":[{\"id\":1,\"name\":\"a\",\"rewrite_host\":true}]}", "rewrite_host"},
+      {decode_services, "{\"serial\":1}", "list"},
       {decode_ready, "{\"session\":\"s\"}", "user"},
-      {decode_ready, "{\"session\":\"s\",\"user\":\"u\",\"services\":[]}", "services"},
+      {decode_ready, "{\"session\":\"s\",\"user\":\"u\"}", "client_name"},
+      {decode_ready, "{\"session\":\"s\",\"user\":\"u\",\"client_name\":\"c\"}", "services"},
+      {decode_ready, "{\"session\":\"s\",\"user\":\"u\",\"client_name\":\"c\",\"services\":[]}", "services"},
       {decode_ready,
-       "{\"session\":\"s\",\"user\":\"u\",\"services\":{\"serial\":1,\"list\":[{\"id\":1,\"verdict\":\"maybe\"}]}}",
+       "{\"session\":\"s\",\"user\":\"u\",\"client_name\":\"c\",\"services\":{\"serial\":1,\"list\":[{\"id\":1,"
+       "\"verdict\":\"maybe\"}]}}",
        "verdict"},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {

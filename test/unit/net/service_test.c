@@ -1,4 +1,4 @@
-/* test_service.c: the options of a service, read, written, copied, compared; labels. */
+/* service_test.c: the options of a service, read, written, copied, compared; labels. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

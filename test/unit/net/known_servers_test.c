@@ -1,4 +1,4 @@
-/* test_known_servers.c: the file of server keys seen before. */
+/* known_servers_test.c: the file of server keys seen before. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
