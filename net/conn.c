@@ -241,14 +241,18 @@ void net_conn_pause(struct net_conn *conn) {
   conn->paused = true;
 }
 
+/* There is something to read of which the socket will not speak by itself. While READABLE is watched it does. */
+static bool conn_is_silent(const struct net_conn *conn) {
+  return conn->read_dropped || conn->dead || conn->error || conn_pending(conn);
+}
+
 void net_conn_resume(struct net_conn *conn) {
   if (!conn->paused) {
     return;
   }
   conn->paused = false;
   conn_socket_resume(conn);
-  /* While READABLE is watched the socket speaks for itself. */
-  if (conn->wake_readable || conn->read_dropped || conn->dead || conn->error || conn_pending(conn)) {
+  if (conn->wake_readable || conn_is_silent(conn)) {
     conn_wake(conn, true, false);
   }
 }
@@ -381,6 +385,10 @@ void conn_on_closed(struct net_conn *conn) {
 void net_conn_set_owner(struct net_conn *conn, const struct net_conn_ops *ops, void *owner) {
   conn->ops = ops;
   conn->owner = owner;
+  conn_socket_resume(conn);
+  if (conn_is_silent(conn)) {
+    conn_wake(conn, true, false);
+  }
 }
 
 void *net_conn_owner(const struct net_conn *conn) {

@@ -44,7 +44,7 @@ struct net_conn_ops {
 
 /* Takes a connected or connecting non-blocking stream socket (TCP_NODELAY is set here for TCP). On error the fd is closed. */
 int net_conn_open(struct net_conn **out, struct net_loop *loop, int fd, const struct net_conn_ops *ops, void *owner);
-void net_conn_set_owner(struct net_conn *conn, const struct net_conn_ops *ops, void *owner); /* changes hands */
+void net_conn_set_owner(struct net_conn *conn, const struct net_conn_ops *ops, void *owner); /* changes hands; what waits is told anew */
 void *net_conn_owner(const struct net_conn *conn);
 struct net_loop *net_conn_loop(const struct net_conn *conn);
 

@@ -188,6 +188,9 @@ void net_loop_clean(struct net_loop *loop) {
   }
   messages_run(loop);
   tasks_run(loop);
+  if (own->owns_uv) {
+    uv_run(loop->uv, UV_RUN_NOWAIT); /* actors whose close callbacks are still to come use what is freed below */
+  }
   assert(own->tasks == &own->tail);
   if (own->tls) {
     own->tls_free(own->tls);

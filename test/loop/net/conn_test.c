@@ -1,4 +1,5 @@
 /* conn_test.c: connections over real sockets, plain and through one and two layers of TLS. */
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include "pair.h"
+#include "platform.h"
 
 /* ---- streams arrive whole ---- */
 static void check_duplex(unsigned tls_layers, size_t slice_max, size_t read_max, bool slow) {
@@ -319,6 +321,82 @@ static void test_resume_brings_what_a_tls_layer_still_has(void **state) {
   pair_close(&pair);
 }
 
+static void test_a_unix_peer_that_leaves_does_not_spin(void **state) {
+  struct pair pair;
+  (void)state;
+  pair_open_unix(&pair);
+  pair.server.reads = false;
+  pair.client.to_send = 1000;
+  peer_write(&pair.client);
+  net_conn_close(pair.client.conn, false); /* closes both halves at once: the server sees a hang-up, and no error */
+  pair_run_until(&pair, server_hung_up);
+  assert_in_range(idle_iterations(&pair), 0, 20);
+  pair.server.reads = true;
+  net_conn_resume(pair.server.conn);
+  pair_run_until(&pair, server_ended);
+  assert_int_equal(pair.server.received, 1000);
+  assert_true(pair.server.eof);
+  assert_in_range(idle_iterations(&pair), 0, 20);
+  pair_close(&pair);
+}
+
+static void test_a_new_owner_is_told_what_waits(void **state) {
+  struct pair pair;
+  (void)state;
+  for (unsigned tls_layers = 0; tls_layers <= 1; tls_layers++) {
+    pair_open(&pair, tls_layers);
+    struct peer first = pair.server;
+    first.reads = false;
+    const struct net_conn_ops *ops = peer_events();
+    net_conn_set_owner(pair.server.conn, ops, &first);
+    pair.client.to_send = 3000;
+    peer_write(&pair.client);
+    while (pair.client.sent < 3000 || first.readable_events < (tls_layers ? 2u : 1u)) {
+      uv_run(pair.loop.uv, UV_RUN_ONCE);
+      net_conn_resume(pair.server.conn);
+    }
+    net_conn_pause(pair.server.conn);
+    idle_iterations(&pair);
+    net_conn_resume(pair.server.conn);
+    net_conn_set_owner(pair.server.conn, ops, &pair.server);
+    pair_run_until(&pair, pair_finished);
+    assert_int_equal(pair.server.received, 3000);
+    pair_close(&pair);
+  }
+}
+
+static bool client_failed(const struct pair *pair) {
+  return pair->client.error != 0;
+}
+
+static void test_a_refused_connection_is_told_to_the_writer(void **state) {
+  struct pair pair;
+  struct mdm_address address;
+  int fd;
+  (void)state;
+  pair_open(&pair, 0);
+  net_conn_close(pair.client.conn, true);
+  pair_run_until(&pair, client_closed);
+  /* Bound, so that nobody else gets the port, but not listening. */
+  const struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  const int bound = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_int_equal(bind(bound, (const struct sockaddr *)&loopback, sizeof loopback), 0);
+  assert_int_equal(platform_socket_names(bound, &address, NULL), 0);
+  const int error = platform_socket_connect(&address, &fd);
+  if (error) {
+    assert_int_equal(error, UV_ECONNREFUSED); /* the loopback may know at once */
+  } else {
+    assert_int_equal(net_conn_open(&pair.client.conn, &pair.loop, fd, peer_events(), &pair.client), 0);
+    pair.client.to_send = 10;
+    peer_write(&pair.client);
+    pair_run_until(&pair, client_failed);
+    assert_int_equal(pair.client.error, UV_ECONNREFUSED);
+    assert_in_range(idle_iterations(&pair), 0, 20);
+  }
+  close(bound);
+  pair_close(&pair);
+}
+
 /* ---- unread ---- */
 static void test_unread_bytes_come_first_and_below_a_later_layer(void **state) {
   struct pair pair;
@@ -429,6 +507,9 @@ int main(void) {
       cmocka_unit_test(test_reset_is_noticed_while_paused),
       cmocka_unit_test(test_reset_after_fin_is_noticed),
       cmocka_unit_test(test_resume_brings_what_a_tls_layer_still_has),
+      cmocka_unit_test(test_a_unix_peer_that_leaves_does_not_spin),
+      cmocka_unit_test(test_a_new_owner_is_told_what_waits),
+      cmocka_unit_test(test_a_refused_connection_is_told_to_the_writer),
       cmocka_unit_test(test_unread_bytes_come_first_and_below_a_later_layer),
       cmocka_unit_test(test_close_inside_an_event_is_safe),
       cmocka_unit_test(test_many_connections_give_their_descriptors_back),

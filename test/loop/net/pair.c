@@ -165,6 +165,10 @@ static const struct net_conn_ops peer_ops = {
     .closed = peer_on_closed,
 };
 
+const struct net_conn_ops *peer_events(void) {
+  return &peer_ops;
+}
+
 static void peer_init(struct peer *peer, struct pair *pair, uint8_t out, uint8_t in) {
   *peer = (struct peer){.loop = &pair->loop,
                         .random = UINT64_C(0x1234567) + out,
@@ -230,6 +234,22 @@ static void pair_make_tls(struct pair *pair) {
   assert_int_equal(net_tls_link_client(&pair->client_tls, NULL, error, sizeof error), 0);
 }
 
+static void pair_init(struct pair *pair) {
+  memset(pair, 0, sizeof *pair);
+  assert_int_equal(net_loop_init(&pair->loop, NULL, NULL, NULL), 0);
+  uv_timer_init(pair->loop.uv, &pair->watchdog);
+  peer_init(&pair->client, pair, 0x5a, 0xc3);
+  peer_init(&pair->server, pair, 0xc3, 0x5a);
+}
+
+void pair_open_unix(struct pair *pair) {
+  int ends[2];
+  pair_init(pair);
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+  assert_int_equal(net_conn_open(&pair->client.conn, &pair->loop, ends[0], &peer_ops, &pair->client), 0);
+  assert_int_equal(net_conn_open(&pair->server.conn, &pair->loop, ends[1], &peer_ops, &pair->server), 0);
+}
+
 void pair_open(struct pair *pair, unsigned tls_layers) {
   static const struct net_tls_options as_server = {.server = true};
   static const struct net_tls_options as_client = {.server_name = "localhost", .alpn = NET_ALPN_LINK};
@@ -237,11 +257,7 @@ void pair_open(struct pair *pair, unsigned tls_layers) {
   const struct net_listener_options options = {.backlog = 4};
   struct net_listener *listener;
   int fd;
-  memset(pair, 0, sizeof *pair);
-  assert_int_equal(net_loop_init(&pair->loop, NULL, NULL, NULL), 0);
-  uv_timer_init(pair->loop.uv, &pair->watchdog);
-  peer_init(&pair->client, pair, 0x5a, 0xc3);
-  peer_init(&pair->server, pair, 0xc3, 0x5a);
+  pair_init(pair);
   assert_int_equal(net_listener_open(&listener, &pair->loop, &loopback, &options, pair_on_accept, pair), 0);
   assert_int_equal(platform_socket_connect(net_listener_address(listener), &fd), 0);
   small_buffer(fd);

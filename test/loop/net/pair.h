@@ -36,8 +36,10 @@ struct pair {
 };
 
 void pair_open(struct pair *pair, unsigned tls_layers); /* connected over TCP, a small send buffer */
+void pair_open_unix(struct pair *pair);                 /* plain, over a Unix socket pair */
 void pair_close(struct pair *pair);                     /* closes what is open; asserts that nothing is left */
 void pair_run_until(struct pair *pair, bool (*done)(const struct pair *pair));
+const struct net_conn_ops *peer_events(void);           /* what a peer does; the owner is the struct peer */
 void peer_write(struct peer *peer);                     /* sends as much as goes */
 bool pair_finished(const struct pair *pair);            /* everything sent, received, and EOF seen by who expects it */
 uint8_t stream_byte(uint8_t seed, uint64_t at);
