@@ -400,7 +400,7 @@ origin_start_tls(struct origin *origin)
     }
   }
   bool named = target->kind == TARGET_NAME || target->kind == TARGET_ADDRESS;
-  struct net_tls_options options = {.server_name = named ? target->host : "localhost", .alpn = "http/1.1"};
+  struct net_tls_options options = {.server_name = named ? target->host : "localhost"};
   return net_tls_push(origin->conn, *context, &options);
 }
 

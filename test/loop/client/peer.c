@@ -304,18 +304,24 @@ static const struct mdm_stream_ops visitor_ops = {
 };
 
 int
-visitor_open(struct visitor *visitor, struct peer_link *link, uint32_t service, const void *out, size_t size, bool finish)
+visitor_open_raw(struct visitor *visitor, struct peer_link *link, const struct mdm_open *open)
 {
-  *visitor = (struct visitor){.out = out, .out_size = size, .finish = finish};
   visitor->in = malloc(VISITOR_BYTES_MAX);
   assert_non_null(visitor->in);
+  return mdm_stream_open(net_link_mux(link->link), open, &visitor_ops, visitor, &visitor->stream);
+}
+
+int
+visitor_open(struct visitor *visitor, struct peer_link *link, uint32_t service, const void *out, size_t size, bool finish)
+{
   const struct mdm_open open = {
       .kind = MDM_KIND_HTTP,
       .service = service,
       .visitor = {.family = 4, .bytes = {203, 0, 113, 9}, .port = 51000},
       .scheme = MDM_SCHEME_HTTP,
   };
-  int status = mdm_stream_open(net_link_mux(link->link), &open, &visitor_ops, visitor, &visitor->stream);
+  *visitor = (struct visitor){.out = out == NULL ? (const uint8_t *)"" : out, .out_size = size, .finish = finish};
+  int status = visitor_open_raw(visitor, link, &open);
   if (status == 0 && (size > 0 || finish))
     mdm_stream_ready(visitor->stream);
   return status;

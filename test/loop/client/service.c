@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "address.h"
@@ -79,11 +80,8 @@ on_hangup(struct net_conn *conn, int error)
 static const struct net_conn_ops conn_ops = {.readable = on_event, .writable = on_event, .hangup = on_hangup};
 
 static void
-on_accept(struct net_listener *listener, int fd, const struct mdm_address *peer, void *user)
+join(struct service *service, int fd)
 {
-  struct service *service = user;
-  (void)listener;
-  (void)peer;
   assert_true(service->count < ORIGIN_CONNS_MAX);
   struct service_conn *c = &service->conns[service->count++];
   memset(c, 0, sizeof *c);
@@ -93,7 +91,42 @@ on_accept(struct net_listener *listener, int fd, const struct mdm_address *peer,
     assert_int_equal(net_tls_push(c->conn, service->tls, &(struct net_tls_options){.server = true}), 0);
 }
 
-/* "127.0.0.1", "::1" or a path. */
+static void
+on_accept(struct net_listener *listener, int fd, const struct mdm_address *peer, void *user)
+{
+  (void)listener;
+  (void)peer;
+  join(user, fd);
+}
+
+/* libuv listens on the socket file; each connection is then one of ours. */
+static void
+on_pipe(uv_stream_t *stream, int status)
+{
+  struct service *service = stream->data;
+  static uv_pipe_t client;
+  uv_os_fd_t fd;
+  assert_int_equal(status, 0);
+  uv_pipe_init(stream->loop, &client, 0);
+  assert_int_equal(uv_accept(stream, (uv_stream_t *)&client), 0);
+  assert_int_equal(uv_fileno((uv_handle_t *)&client, &fd), 0);
+  join(service, dup(fd));
+  uv_close((uv_handle_t *)&client, NULL);
+}
+
+void
+service_open_unix(struct service *service, struct world *world, const char *path)
+{
+  memset(service, 0, sizeof *service);
+  service->world = world;
+  service->has_pipe = true;
+  uv_pipe_init(&world->uv, &service->pipe, 0);
+  service->pipe.data = service;
+  assert_int_equal(uv_pipe_bind(&service->pipe, path), 0);
+  assert_int_equal(uv_listen((uv_stream_t *)&service->pipe, 8, on_pipe), 0);
+}
+
+/* "127.0.0.1" or "::1". */
 void
 service_open(struct service *service, struct world *world, const char *address, enum origin_behaviour behaviour, bool tls)
 {
@@ -111,11 +144,8 @@ service_open(struct service *service, struct world *world, const char *address, 
 }
 
 void
-service_close(struct service *service)
+service_forget(struct service *service)
 {
-  if (service->listener != NULL)
-    net_listener_close(service->listener);
-  service->listener = NULL;
   for (size_t i = 0; i < service->count; i++) {
     if (service->conns[i].conn != NULL)
       net_conn_close(service->conns[i].conn, false);
@@ -123,6 +153,19 @@ service_close(struct service *service)
     free(service->conns[i].bytes);
     service->conns[i].bytes = NULL;
   }
+  service->count = 0;
+}
+
+void
+service_close(struct service *service)
+{
+  if (service->listener != NULL)
+    net_listener_close(service->listener);
+  service->listener = NULL;
+  if (service->has_pipe)
+    uv_close((uv_handle_t *)&service->pipe, NULL);
+  service->has_pipe = false;
+  service_forget(service);
   net_tls_context_unref(service->tls);
   service->tls = NULL;
 }

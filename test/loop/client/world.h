@@ -15,7 +15,7 @@
 #include "listener.h"
 #include "mdm/client.h"
 
-#define PEER_LINKS_MAX 8
+#define PEER_LINKS_MAX 16
 #define ORIGIN_CONNS_MAX 64
 #define VISITOR_BYTES_MAX (8u * 1024u * 1024u)
 
@@ -52,6 +52,7 @@ struct peer {
 /* A local service. */
 enum origin_behaviour { ORIGIN_ECHO, ORIGIN_KEEP, ORIGIN_STALL };
 struct service;
+struct service_conn;
 struct service_conn {
   struct service *service;
   struct net_conn *conn;
@@ -66,7 +67,8 @@ struct service {
   struct world *world;
   enum origin_behaviour behaviour;
   struct net_listener *listener;
-  uv_pipe_t *pipe;
+  uv_pipe_t pipe;
+  bool has_pipe;
   struct net_tls_context *tls;
   uint16_t port;
   struct service_conn conns[ORIGIN_CONNS_MAX];
@@ -118,9 +120,12 @@ uint32_t peer_service_id(struct world *world, const char *name); /* of the last 
 void peer_answer_services(struct peer_link *link, uint64_t serial);
 
 void service_open(struct service *service, struct world *world, const char *address, enum origin_behaviour behaviour, bool tls);
+void service_open_unix(struct service *service, struct world *world, const char *path);
 void service_close(struct service *service);
+void service_forget(struct service *service); /* closes its connections; it goes on */
 
 int visitor_open(struct visitor *visitor, struct peer_link *link, uint32_t service, const void *out, size_t size, bool finish);
+int visitor_open_raw(struct visitor *visitor, struct peer_link *link, const struct mdm_open *open);
 void visitor_clean(struct visitor *visitor);
 bool visitor_is_closed(void *visitor);
 
