@@ -39,7 +39,6 @@ void world_open(struct world *world, const struct auth_hook_entry *hooks, size_t
   assert_non_null(world->config);
   server_config_defaults(world->config);
   world->config->references = 1;
-  world->config->open_mode = count == 0;
   if (setup != NULL) {
     setup(world->config);
   }
@@ -52,7 +51,15 @@ void world_open(struct world *world, const struct auth_hook_entry *hooks, size_t
   world->worker.public_port = 8000;
   assert_int_equal(registry_new(&world->worker.registry, &world->worker.loop), 0);
   assert_int_equal(agent_set_new(&world->worker.agents, &world->worker), 0);
-  if (auth_chain_open(&world->worker.auth, &world->worker.loop, hooks, count, count == 0, 0, error, sizeof error) != 0) {
+  int rc;
+  if (hooks == NULL) {
+    rc = auth_hooks_new(&world->hooks, world->config, error, sizeof error);
+    world->config->open_mode = rc == 0 && !auth_hooks_login(world->hooks);
+    rc = rc == 0 ? auth_hooks_open(world->hooks, &world->worker, error, sizeof error) : rc;
+  } else {
+    rc = auth_chain_open(&world->worker.auth, &world->worker.loop, hooks, count, false, world->config->timeouts.auth_ms, error, sizeof error);
+  }
+  if (rc != 0) {
     fail_msg("%s", error);
   }
   assert_int_equal(net_address_parse(&any, "127.0.0.1", 9), 0);
@@ -63,7 +70,8 @@ void world_close(struct world *world) {
   mdm_mux_pool *pool = world->worker.loop.pool;
   net_listener_close(world->listener);
   agent_set_close(world->worker.agents);
-  auth_chain_close(world->worker.auth);
+  auth_hooks_close(&world->worker);
+  auth_hooks_free(world->hooks);
   agent_set_free(world->worker.agents);
   registry_free(world->worker.registry);
   net_loop_clean(&world->worker.loop);
@@ -242,6 +250,11 @@ void client_close(struct client *client) {
 
 void client_leave(struct client *client) {
   net_link_drain(client->net, MDM_GOAWAY_DRAIN, "leaving");
+}
+
+void client_token(struct client *client, const char *token) {
+  client->auth.method = NET_AUTH_TOKEN;
+  snprintf(client->auth.token, sizeof client->auth.token, "%s", token);
 }
 
 void client_freeze(struct client *client) {

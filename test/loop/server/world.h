@@ -5,6 +5,7 @@
 #include "agent.h"
 #include "agent_set.h"
 #include "auth.h"
+#include "auth_hooks.h"
 #include "hello.h"
 #include "link.h"
 #include "listener.h"
@@ -17,6 +18,7 @@
 struct world {
   struct worker worker;
   struct server_config *config;
+  struct auth_hooks *hooks;  /* as configured; NULL when the test gave its own */
   struct net_listener *listener;
   mdm_mux_budget *budget;
   struct net_log *log;
@@ -44,7 +46,7 @@ struct client {
   uint32_t opened_service;
 };
 
-/* hooks may be NULL: open mode. `setup` may change the config before anything is made. */
+/* hooks NULL: those that the config asks for, open mode if none. `setup` may change the config before anything is made. */
 void world_open(struct world *world, const struct auth_hook_entry *hooks, size_t count, void (*setup)(struct server_config *config));
 void world_close(struct world *world);
 /* Runs the loop until `done` says so; fails the test after WORLD_WAIT_MS. */
@@ -55,6 +57,7 @@ void world_run_ms(struct world *world, uint32_t ms);
 void client_init(struct client *client, struct world *world, const char *user, const char *name, ...) __attribute__((sentinel));
 void client_connect(struct client *client);
 void client_services(struct client *client, ...) __attribute__((sentinel)); /* sends a new list; ids go on counting */
+void client_token(struct client *client, const char *token);
 void client_close(struct client *client);   /* the process dies: no goodbye */
 void client_leave(struct client *client);   /* GOAWAY */
 void client_freeze(struct client *client);  /* reads no more */
