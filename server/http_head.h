@@ -1,4 +1,5 @@
-/* http_head.h: one HTTP/1.1 message head as slices, checked raw before and after llhttp (RFC 9112), and written anew. Owner: http. */
+/* http_head.h: one HTTP/1.1 message head as slices into bytes that somebody else owns. See http_scan.h (from raw bytes), http_message.h
+ * (what it means) and http_write.h (written anew). */
 #ifndef SERVER_HTTP_HEAD_H
 #define SERVER_HTTP_HEAD_H
 
