@@ -277,6 +277,18 @@ void exchange_finish(struct exchange *x) {
     x->upstream->ops->finish(x->upstream);
 }
 
+void exchange_release(struct exchange *x) {
+  struct upstream *upstream = x->upstream;
+  x->upstream = NULL;
+  if (upstream && upstream->ops->release(upstream))
+    x->front->keep(x, upstream);
+}
+
+void exchange_raw_over(struct exchange *x) {
+  exchange_release(x);
+  exchange_over(x);
+}
+
 void exchange_begin(struct exchange *x) {
   const struct server_config *config = x->config;
   x->report.request = &x->scan.head;
@@ -286,6 +298,7 @@ void exchange_begin(struct exchange *x) {
   names_route(&x->route, (const char *const *)config->domains, config->domains_count, x->request.host.data ? x->request.host.data : "",
               x->request.host.size);
   x->report.host = x->route.host;
+  x->body_done = x->request.framing == HTTP_FRAMING_NONE;
   observe_begin(x);
   if (x->route.kind == ROUTE_INVALID) {
     exchange_refuse(x, PAGE_BAD_REQUEST, 0, "Host is no host name");

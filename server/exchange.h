@@ -12,6 +12,7 @@
 #include "forwarded.h"
 #include "http_message.h"
 #include "http_pool.h"
+#include "log.h"
 #include "names.h"
 #include "observer.h"
 #include "pages.h"
@@ -84,9 +85,12 @@ struct exchange {
   char key[NAMES_KEY_MAX + 1];
   struct agent *agent;                /* valid while `upstream` is */
   uint32_t service;
-  char user[NET_LABEL_MAX + 1];       /* whose service it is */
+  char user[NET_LABEL_MAX + 1], service_name[NET_SERVICE_NAME_MAX + 1]; /* whose service it is */
   struct upstream *upstream;
-  bool fresh, retried, upgrade_sent, upstream_used;
+  bool retried;                       /* then only on a new stream */
+  bool upgrade_sent;
+  bool upstream_used;                 /* it had been kept: its end may mean nothing */
+  bool held;                          /* has waited for the name once */
   bool password_right;
 
   /* ---- what is waited for, and what a hook said ---- */
@@ -117,6 +121,7 @@ void exchange_drain(struct exchange *x);  /* the front has room again */
 /* The front has passed on so many bytes of body; `done`: all of it. */
 void exchange_passed(struct exchange *x, size_t size, bool done);
 void exchange_finish(struct exchange *x); /* the visitor finished its half */
+void exchange_raw_over(struct exchange *x); /* RAW: both halves have ended */
 const char *exchange_state_name(enum exchange_state state);
 /* The service's options while the agent serves it; NULL otherwise. Only while `upstream` is set. */
 const struct net_service_options *exchange_options(const struct exchange *x);
@@ -129,8 +134,8 @@ void exchange_given(struct exchange *x, struct page_bytes *bytes, int status, co
 struct page_view exchange_view(const struct exchange *x);
 void exchange_route(struct exchange *x);  /* exchange_route.c: by x->route: pages, or find */
 void exchange_find(struct exchange *x);   /* looks the name up and goes on */
-void exchange_redirect_if_due(struct exchange *x, bool *done);
-void exchange_authorize(struct exchange *x);
+void exchange_authorize(struct exchange *x); /* exchange_authorize.c: what comes before any look-up */
+void exchange_release(struct exchange *x); /* gives the upstream back to the front, or ends it */
 extern const struct upstream_events exchange_upstream_events; /* exchange_relay.c */
 void exchange_log(const struct exchange *x, enum net_log_level level, const char *sentence);
 

@@ -28,6 +28,12 @@ void http_body_trailers_done(struct http_body *body) {
   body->state = BODY_ENDED;
 }
 
+void http_body_pass(struct http_body *body, size_t size) {
+  body->left -= size;
+  if (!body->left)
+    body->state = BODY_ENDED;
+}
+
 bool http_body_ended(const struct http_body *body) {
   return body->state == BODY_ENDED;
 }

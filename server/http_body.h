@@ -29,6 +29,8 @@ void http_body_init(struct http_body *body, enum http_framing framing, uint64_t 
 /* The next step over data[0..size). *used: bytes that it took, the data slice among them. */
 enum http_body_step http_body_next(struct http_body *body, const uint8_t *data, size_t size, size_t *used, struct mdm_slice *out);
 void http_body_trailers_done(struct http_body *body); /* the trailers after HTTP_BODY_TRAILERS have been scanned: it has ended */
+/* LENGTH: so many body bytes went by without being looked at. */
+void http_body_pass(struct http_body *body, size_t size);
 bool http_body_ended(const struct http_body *body);
 /* "[CRLF] size CRLF" of a chunk; returns its length. `first`: no chunk came before. */
 size_t http_chunk_line(char out[static HTTP_CHUNK_LINE_MAX], size_t chunk, bool first);

@@ -6,7 +6,7 @@
 #include "http_write.h"
 
 #define HTTP_BUFFER_SMALL 4096u          /* most heads fit; larger ones come from malloc and go back there */
-#define HTTP_BUFFER_MAX (256u * 1024u)   /* a head at its limit, with everything that is added to it */
+#define HTTP_BUFFER_MAX (1024u * 1024u)  /* a head at its limit with everything that is added to it; a page at its limit */
 #define HTTP_POOL_KEPT 64u               /* free ones of each kind kept for the next request */
 
 struct http_buffer {

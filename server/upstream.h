@@ -68,6 +68,7 @@ struct upstream_ops {
   void (*reset)(struct upstream *upstream, enum mdm_reset code); /* gone; no more events */
   /* After end(): true when it can carry another exchange; then `events->gone` is the only event until start(). Else it is gone. */
   bool (*release)(struct upstream *upstream);
+  void (*retire)(struct upstream *upstream); /* ends a kept one cleanly; no more events */
 };
 
 /* Who reaches what: an upstream is only ever used again for the same. */

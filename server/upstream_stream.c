@@ -11,8 +11,6 @@
 
 #define PIECES_MAX 40u           /* slices handed on at once: leaves room for framing within one system call's 64 */
 #define INFORMATIONAL_MAX 16u    /* 1xx answers to one request */
-#define CHUNK_OVERHEAD 16u       /* size line and CRLFs that one chunk of a turn costs */
-#define ROOM_MIN 64u             /* what is brought even when the credit is smaller; the rest waits in `out` */
 #define LINGER_MS 5000u          /* an origin that said it would close is given so long to do it */
 
 enum request_state { REQUEST_NONE, REQUEST_BODY, REQUEST_RAW, REQUEST_DONE };
@@ -557,6 +555,21 @@ static void linger_over(struct net_timer *timer) {
   kill_stream(u, MDM_RESET_CANCEL);
 }
 
+/* Ends it cleanly, but not for ever. */
+static void up_retire(struct upstream *upstream) {
+  struct upstream_stream *u = self_of(upstream);
+  mdm_stream *stream = u->stream;
+  bool fin_sent = u->fin_sent;
+  detach(u);
+  u->fin_sent = true;
+  if (!u->fin_received) {
+    net_timer_start(&u->loop->wheel, &u->linger, LINGER_MS);
+    mdm_stream_discard(stream);
+  }
+  if (!fin_sent)
+    mdm_stream_finish(stream); /* may be its end, and that of `u` */
+}
+
 static bool up_release(struct upstream *upstream) {
   struct upstream_stream *u = self_of(upstream);
   bool whole = u->answer == ANSWER_DONE && u->request == REQUEST_DONE && !u->out && u->stream;
@@ -572,17 +585,7 @@ static bool up_release(struct upstream *upstream) {
     kill_stream(u, MDM_RESET_CANCEL);
     return false;
   }
-  /* The origin has closed or said that it will: end it cleanly, but not for ever. */
-  mdm_stream *stream = u->stream;
-  detach(u);
-  if (!u->fin_received) {
-    mdm_stream_discard(stream);
-    net_timer_start(&u->loop->wheel, &u->linger, LINGER_MS);
-  }
-  if (!u->fin_sent) {
-    u->fin_sent = true;
-    mdm_stream_finish(stream);
-  }
+  up_retire(upstream); /* the origin has closed or said that it will */
   return false;
 }
 
@@ -596,6 +599,7 @@ static const struct upstream_ops ops = {
     .finish = up_finish,
     .reset = up_reset,
     .release = up_release,
+    .retire = up_retire,
 };
 
 static const struct mdm_stream_ops stream_ops = {
