@@ -67,6 +67,8 @@ void link_receive_pong(mdm_mux *mux, const uint8_t *payload) {
   note_rtt(mux, mux->now_us - mux->ping_us);
   if (mux->drain == DRAIN_FIRST && mux->ping_us >= mux->drain_us)
     drain_second(mux);
+  else if (mux->drain == DRAIN_FIRST)
+    (void)mdm_mux_ping(mux); /* that one was sent before the GOAWAY: it proves nothing */
   if (mux->config.callbacks.pong)
     mux->config.callbacks.pong(mux, mux->rtt_us, mux->config.user);
 }

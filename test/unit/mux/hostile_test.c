@@ -200,6 +200,19 @@ static void an_overrun_of_one_frame_ends_the_stream(void **state) {
   solo_end(solo);
 }
 
+static void overruns_of_one_frame_each_end_only_their_streams(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  for (uint32_t id = 1; id < 41; id += 2) {
+    assert_int_equal(solo_feed_open(solo, id, 1), 0);
+    solo->side.ends[id / 2].room = 0;
+    assert_int_equal(overrun(solo, id, 17), 0);
+    assert_int_equal(solo->side.ends[id / 2].code, MDM_RESET_CREDIT);
+  }
+  assert_null(mdm_mux_failure(solo->side.mux));
+  solo_end(solo);
+}
+
 static void a_gross_overrun_ends_the_session(void **state) {
   (void)state;
   struct test_solo *solo = besieged();
@@ -293,6 +306,8 @@ static void streams_over_the_limit_are_refused(void **state) {
   assert_true(frames_find(out, size, FRAME_RESET, 0, &frame));
   assert_int_equal(get_u32(frame.data + 4), 7);
   assert_int_equal(get_u16(frame.data + 8), MDM_RESET_LIMIT);
+  for (int i = 0; i < 8; i++) /* their open credit may have been on its way */
+    assert_int_equal(overrun(solo, i & 1 ? 7 : 9, 1), 0);
   assert_int_equal(solo_feed(solo, FRAME_RESET, 0, 1, "\0\1", 2), 0);
   assert_int_equal(solo_feed_open(solo, 11, 1), 0); /* room again */
   assert_int_equal(solo->side.count, 4);
@@ -429,6 +444,36 @@ static void a_flood_account_refills_with_time(void **state) {
   solo_end(solo);
 }
 
+static void requests_are_no_flood(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  static uint8_t out[1 << 16];
+  for (uint32_t id = 1; id < 400000; id += 2) { /* 200,000 requests and no time passes */
+    solo->side.count = 0;
+    assert_int_equal(solo_feed_open(solo, id, 100), 0);
+    assert_int_equal(solo_feed(solo, FRAME_DATA, FRAME_FLAG_FIN, id, "x", 1), 0);
+    mdm_stream_finish(solo->side.ends[0].stream);
+    assert_int_equal(solo->side.ends[0].closes, 1);
+    solo_output(solo, out, sizeof out);
+  }
+  solo_end(solo);
+}
+
+static void resets_that_nobody_reads_are_bounded(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint32_t i = 0;
+  while (i < 200000 && flood_open(solo, i) == 0) {
+    i++;
+    solo->clock += 1000; /* slow enough to be no flood */
+  }
+  assert_in_range(i, RESETS_MAX - 1, RESETS_MAX + 1);
+  struct mdm_slice slices[1];
+  assert_int_equal(mdm_mux_output(solo->side.mux, slices, 1), 1);
+  assert_true(solo->side.mux->output.chain.size < 1u << 20);
+  solo_end(solo);
+}
+
 static void garbage_ends_the_session(void **state) {
   (void)state;
   struct test_random random = {test_seed()};
@@ -499,6 +544,7 @@ int main(void) {
       cmocka_unit_test(data_after_fin_ends_the_stream),
       cmocka_unit_test(data_before_open_ok_ends_the_stream),
       cmocka_unit_test(an_overrun_of_one_frame_ends_the_stream),
+      cmocka_unit_test(overruns_of_one_frame_each_end_only_their_streams),
       cmocka_unit_test(a_gross_overrun_ends_the_session),
       cmocka_unit_test(data_on_its_way_to_a_stream_that_we_reset_is_dropped),
       cmocka_unit_test(data_behind_a_refused_open_is_dropped),
@@ -508,6 +554,8 @@ int main(void) {
       cmocka_unit_test(held_bytes_before_the_accept_are_bounded),
       cmocka_unit_test(floods_end_the_session_and_are_bounded),
       cmocka_unit_test(a_flood_account_refills_with_time),
+      cmocka_unit_test(requests_are_no_flood),
+      cmocka_unit_test(resets_that_nobody_reads_are_bounded),
       cmocka_unit_test(garbage_ends_the_session),
       cmocka_unit_test(a_message_over_its_limit_ends_the_session),
       cmocka_unit_test(a_message_broken_off_ends_the_session),

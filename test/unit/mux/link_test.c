@@ -43,7 +43,12 @@ static void the_minimum_round_trip_forgets_after_30_s(void **state) {
     ping(pair, 20000);
   }
   assert_int_equal(mdm_mux_rtt_min_us(pair->client.mux), 5000);
-  for (int i = 0; i < 20; i++) { /* past 30 s */
+  for (int i = 0; i < 6; i++) { /* to 20 s: the half before counts */
+    pair->clock += 1000000;
+    ping(pair, 20000);
+  }
+  assert_int_equal(mdm_mux_rtt_min_us(pair->client.mux), 5000);
+  for (int i = 0; i < 14; i++) { /* past 30 s */
     pair->clock += 1000000;
     ping(pair, 20000);
   }
@@ -140,6 +145,25 @@ static void the_second_goaway_comes_after_a_second_at_the_latest(void **state) {
   assert_int_equal(solo_feed(solo, FRAME_DATA, 0, 3, "x", 1), 0);
   assert_int_equal(solo->side.count, 1);
   assert_int_equal(solo_output(solo, out, sizeof out), 0);
+  solo_end(solo);
+}
+
+static void only_a_round_trip_after_the_first_goaway_counts(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  static uint8_t out[4096];
+  struct mdm_slice frame;
+  assert_int_equal(mdm_mux_ping(solo->side.mux), 0);
+  solo->clock += 1000;
+  assert_int_equal(mdm_mux_goaway(solo->side.mux, MDM_GOAWAY_DRAIN, ""), 0);
+  solo_output(solo, out, sizeof out);
+  assert_int_equal(solo_feed(solo, FRAME_PONG, 0, 0, "\0\0\0\0\0\0\0\1", 8), 0); /* of before */
+  size_t size = solo_output(solo, out, sizeof out);
+  assert_int_equal(frames_count(out, size, FRAME_GOAWAY), 0);
+  assert_true(frames_find(out, size, FRAME_PING, 0, &frame)); /* asked anew */
+  assert_int_equal(solo_feed(solo, FRAME_PONG, 0, 0, frame.data + 8, 8), 0);
+  size = solo_output(solo, out, sizeof out);
+  assert_int_equal(frames_count(out, size, FRAME_GOAWAY), 1);
   solo_end(solo);
 }
 
@@ -335,6 +359,7 @@ int main(void) {
       cmocka_unit_test(a_drain_lets_streams_finish_and_takes_what_is_under_way),
       cmocka_unit_test(streams_above_the_last_id_were_not_delivered),
       cmocka_unit_test(the_second_goaway_comes_after_a_second_at_the_latest),
+      cmocka_unit_test(only_a_round_trip_after_the_first_goaway_counts),
       cmocka_unit_test(before_the_start_one_goaway_says_it_all),
       cmocka_unit_test(too_long_a_goaway_text_is_refused),
       cmocka_unit_test(ids_near_the_end_run_out_with_a_word),

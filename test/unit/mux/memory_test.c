@@ -86,6 +86,21 @@ static void requests_allocate_nothing_in_the_long_run(void **state) {
   pair_end(pair);
 }
 
+static void a_large_id_table_is_given_back(void **state) {
+  (void)state;
+  struct test_pair *pair = pair_new(NULL, 0);
+  for (int i = 0; i < 2000; i++)
+    assert_non_null(side_open(&pair->server, NULL));
+  pair_run(pair);
+  assert_true(pair->client.mux->map.size >= 2048);
+  for (int i = 0; i < 2000; i++)
+    mdm_stream_reset(pair->server.ends[i].stream, MDM_RESET_CANCEL, false);
+  pair_run(pair);
+  assert_true(pair->client.mux->map.size <= 1024);
+  assert_true(pair->server.mux->map.size <= 1024);
+  pair_end(pair);
+}
+
 static void an_idle_stream_is_small(void **state) {
   (void)state;
   print_message("an idle stream: %zu bytes\n", sizeof(struct mdm_stream) + 2 * sizeof(struct map_slot));
@@ -123,6 +138,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_failed_allocation_is_survived),
       cmocka_unit_test(requests_allocate_nothing_in_the_long_run),
+      cmocka_unit_test(a_large_id_table_is_given_back),
       cmocka_unit_test(an_idle_stream_is_small),
       cmocka_unit_test(aborted_streams_leave_nothing),
   };

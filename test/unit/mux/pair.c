@@ -184,6 +184,8 @@ static void on_pong(mdm_mux *mux, uint64_t rtt_us, void *user) {
   (void)mux;
   (void)rtt_us;
   side->pongs++;
+  if (side->pong_hook)
+    side->pong_hook(side);
 }
 
 static void on_goaway(mdm_mux *mux, uint32_t last_id, uint16_t code, const char *text, size_t size, void *user) {

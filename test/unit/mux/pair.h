@@ -62,6 +62,7 @@ struct test_side {
   bool accept;           /* OPEN_OK at once */
   enum mdm_reset refuse; /* answer to every OPEN */
   uint64_t room;         /* for new peer-opened streams */
+  void (*pong_hook)(struct test_side *side);
   int messages, pongs, goaways, wants;
   enum mdm_message message_type;
   uint8_t *message; /* a copy of the last */

@@ -182,6 +182,48 @@ static void frames_of_one_feed_arrive_in_one_call(void **state) {
   solo_end(solo);
 }
 
+static void data_before_a_reset_is_delivered_before_it(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint8_t bytes[64];
+  assert_int_equal(solo_feed_open(solo, 1, 1), 0);
+  frame_pack(bytes, 5, FRAME_DATA, 0, 1);
+  memset(bytes + 8, 0, 5);
+  frame_pack(bytes + 13, 2, FRAME_RESET, 0, 1);
+  put_u16(bytes + 21, MDM_RESET_BROKEN);
+  assert_int_equal(mdm_mux_feed(solo->side.mux, bytes, 23), 0);
+  assert_int_equal(solo->side.ends[0].received, 5);
+  assert_int_equal(solo->side.ends[0].code, MDM_RESET_BROKEN);
+  solo->side.ends[0].corrupt = false;
+  solo_end(solo);
+}
+
+static void accept_first(struct test_side *side) {
+  mdm_stream_accept(side->ends[0].stream);
+}
+
+static void bytes_not_yet_delivered_are_not_granted_again(void **state) {
+  (void)state;
+  struct mdm_mux_config config = {.window_initial = 1000, .open_credit = 1000};
+  struct test_solo *solo = solo_new(&config, 0);
+  uint8_t bytes[2048] = {0}, out[256];
+  struct mdm_slice frame;
+  solo->side.accept = false;
+  solo->side.room = 0;
+  solo->side.pong_hook = accept_first;
+  assert_int_equal(solo_feed_open(solo, 1, 1), 0);
+  assert_int_equal(mdm_mux_ping(solo->side.mux), 0);
+  frame_pack(bytes, 900, FRAME_DATA, 0, 1);
+  frame_pack(bytes + 908, 8, FRAME_PONG, 0, 0);
+  put_u32(bytes + 908 + 12, 1);
+  assert_int_equal(mdm_mux_feed(solo->side.mux, bytes, 908 + 16), 0); /* accepted while 900 bytes wait in this feed */
+  assert_int_equal(solo->side.pongs, 1);
+  size_t size = solo_output(solo, out, sizeof out);
+  assert_true(frames_find(out, size, FRAME_OPEN_OK, 0, &frame));
+  assert_int_equal(get_u32(frame.data + 8), 0);
+  solo_end(solo);
+}
+
 /* ---- callbacks that call back ---- */
 enum trick {
   TRICK_NONE,
@@ -348,6 +390,8 @@ int main(void) {
       cmocka_unit_test(a_failed_connect_is_told_as_not_delivered),
       cmocka_unit_test(a_reset_crosses_a_reset),
       cmocka_unit_test(frames_of_one_feed_arrive_in_one_call),
+      cmocka_unit_test(data_before_a_reset_is_delivered_before_it),
+      cmocka_unit_test(bytes_not_yet_delivered_are_not_granted_again),
       cmocka_unit_test(callbacks_may_do_anything),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
