@@ -6,6 +6,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "http_head.h"
+
 #define NUMBER_LIMIT 0xffffffffu
 #define BYTES_LIMIT ((uint64_t)1 << 53) /* what a JSON number holds exactly */
 #define SECONDS_LIMIT 86400u
@@ -125,7 +127,7 @@ const struct setting config_table[] = {
     {.name = "help", .letter = 'h', .type = SETTING_COMMAND, .command = CONFIG_HELP, .no_file = true, .help = "this text"},
 
     {LIMIT32(head_bytes, 1024), .name = "head-bytes"},
-    {LIMIT32(head_fields, 8), .name = "head-fields"},
+    {.section = "limits", .type = SETTING_U32, AT(limits.head_fields), .min = 8, .max = HTTP_FIELDS_MAX, .name = "head-fields"},
     {LIMIT32(target_bytes, 64), .name = "target-bytes"},
     {LIMIT32(trailer_bytes, 0), .name = "trailer-bytes"},
     {LIMIT32(chunk_extension_bytes, 0), .name = "chunk-extension-bytes"},

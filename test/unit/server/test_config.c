@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "config_table.h"
+#include "identity.h"
 
 #define ARGS_MAX 12
 
@@ -237,6 +238,32 @@ static void test_help_names_every_flag(void **state) {
   free(text);
 }
 
+static char *read_text(const char *path) {
+  char *text = NULL;
+  size_t size;
+  int status = net_file_read(path, 1u << 20, &text, &size);
+  if (status != 0)
+    fail_msg("%s: %d", path, status);
+  return text;
+}
+
+static void test_every_key_is_documented(void **state) {
+  char *page = read_text(MDM_SOURCE_DIR "/docs/configuration.md"), *manual = read_text(MDM_SOURCE_DIR "/server/mdm-tunnel-server.1");
+  (void)state;
+  for (size_t i = 0; i < config_table_size; i++) {
+    const struct setting *s = &config_table[i];
+    char text[96];
+    snprintf(text, sizeof text, "`%s`", s->name);
+    if (!s->no_file && strstr(page, text) == NULL)
+      fail_msg("configuration.md lacks %s", text);
+    snprintf(text, sizeof text, s->section == NULL ? "Fl -%s" : ".It Li %s", s->name);
+    if (strstr(manual, text) == NULL)
+      fail_msg("the manual lacks %s", text);
+  }
+  free(page);
+  free(manual);
+}
+
 static void test_fixed_settings_keep_their_value(void **state) {
   struct server_config *now = good("{\"port\": 1, \"bind\": [\"127.0.0.1\"], \"state-dir\": \"/a\", \"hold\": 1}", NULL);
   struct server_config *next = good("{\"port\": 2, \"bind\": [\"127.0.0.1\", \"::1\"], \"state-dir\": \"/b\", \"hold\": 2, \"admin\": \"9090\"}", NULL);
@@ -287,6 +314,7 @@ int main(void) {
       cmocka_unit_test(test_rules_between_settings),
       cmocka_unit_test(test_help_and_version_come_before_everything),
       cmocka_unit_test(test_help_names_every_flag),
+      cmocka_unit_test(test_every_key_is_documented),
       cmocka_unit_test(test_fixed_settings_keep_their_value),
       cmocka_unit_test(test_admin_address),
   };
