@@ -90,7 +90,8 @@ bool net_address_is_loopback(const struct mdm_address *address) {
 }
 
 bool net_address_equal(const struct mdm_address *a, const struct mdm_address *b, bool with_port) {
-  return a->family == b->family && memcmp(a->bytes, b->bytes, address_size(a)) == 0 && (!with_port || a->port == b->port);
+  return a->family == b->family && memcmp(a->bytes, b->bytes, address_size(a)) == 0 &&
+         (!with_port || a->port == b->port);
 }
 
 int net_cidr_parse(struct net_cidr *out, const char *text, size_t size) {
@@ -126,7 +127,7 @@ int net_cidr_parse(struct net_cidr *out, const char *text, size_t size) {
     }
   }
   for (unsigned bit = prefix; bit < full; bit++) {
-    parsed.address.bytes[bit / 8] &= (uint8_t)~(0x80u >> (bit % 8));
+    parsed.address.bytes[bit / 8] &= (uint8_t) ~(0x80u >> (bit % 8));
   }
   parsed.prefix = (uint8_t)prefix;
   *out = parsed;

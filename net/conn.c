@@ -39,7 +39,8 @@ static ssize_t conn_read_at(struct net_conn *conn, struct net_layer *height, voi
   return height ? height->ops->read(height, buffer, capacity) : conn_socket_read(conn, buffer, capacity);
 }
 
-static ssize_t conn_write_at(struct net_conn *conn, struct net_layer *height, const struct mdm_slice *slices, size_t count) {
+static ssize_t conn_write_at(struct net_conn *conn, struct net_layer *height, const struct mdm_slice *slices,
+                             size_t count) {
   return height ? height->ops->write(height, slices, count) : conn_socket_write(conn, slices, count);
 }
 
@@ -403,7 +404,8 @@ int net_conn_fd(const struct net_conn *conn) {
   return conn->fd;
 }
 
-/* Every connection was made by net_conn_open(), so its memory is not const; remembering an answer changes nothing outside. */
+/* Every connection was made by net_conn_open(), so its memory is not const; remembering an answer changes nothing
+ * outside. */
 const struct mdm_address *net_conn_peer(const struct net_conn *conn) {
   struct net_conn *memory = (struct net_conn *)(uintptr_t)conn;
   if (!conn->peer_known) {

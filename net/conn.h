@@ -50,7 +50,7 @@ struct net_loop *net_conn_loop(const struct net_conn *conn);
 
 ssize_t net_conn_read(struct net_conn *conn, void *buffer, size_t capacity);
 /* Takes a prefix of the slices; > 0 bytes taken, or UV_EAGAIN, or an error. What was taken leaves without further calls: a layer that
- * keeps a remainder (of one call's records, at most 64 KiB and their overhead) flushes it itself when the socket has room, and
+ * keeps a remainder (of one call's records, at most 85 KiB) flushes it itself when the socket has room, and
  * answers UV_EAGAIN until then. */
 ssize_t net_conn_write(struct net_conn *conn, const struct mdm_slice *slices, size_t count);
 bool net_conn_flushed(const struct net_conn *conn); /* no layer holds bytes */

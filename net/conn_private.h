@@ -37,10 +37,10 @@ struct net_conn {
   bool error_told : 1;   /* hangup(error) was called */
   bool eof_read : 1;     /* recv() answered 0 */
   bool fin_sent : 1;
-  bool dead : 1;         /* watching makes no sense any more */
+  bool dead : 1; /* watching makes no sense any more */
   bool handshaking : 1;
   bool shutting : 1;
-  bool wants_write : 1;  /* the owner was told UV_EAGAIN */
+  bool wants_write : 1; /* the owner was told UV_EAGAIN */
   bool wake_readable : 1, wake_writable : 1;
   bool closing : 1;
 };

@@ -1,4 +1,5 @@
-/* file.c: whole files, read with a bound and written atomically. Blocking: for start, reload and state, never per request. */
+/* file.c: whole files, read with a bound and written atomically. Blocking: for start, reload and state, never per
+ * request. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -41,7 +42,8 @@ static int file_write_all(int fd, const char *data, size_t size) {
   return fsync(fd) ? -errno : 0;
 }
 
-/* The rename itself survives a power cut only once its directory is on disk. Some file systems cannot; that is no error. */
+/* The rename itself survives a power cut only once its directory is on disk. Some file systems cannot; that is no
+ * error. */
 static void file_sync_directory(char *path) {
   char *slash = strrchr(path, '/');
   char keep = 0;

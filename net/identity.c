@@ -25,7 +25,8 @@
 #define VALID_FROM "20200101000000Z"
 #define VALID_TO   "20500101000000Z"
 
-__attribute__((format(printf, 4, 5))) static int identity_fail(char *error, size_t error_size, int code, const char *format, ...) {
+__attribute__((format(printf, 4, 5))) static int identity_fail(char *error, size_t error_size, int code,
+                                                               const char *format, ...) {
   va_list arguments;
   if (error && error_size > 0) {
     va_start(arguments, format);
@@ -54,11 +55,12 @@ static bool certificate_fill(X509 *certificate, EVP_PKEY *key) {
   bool done = number && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate));
   BN_free(number);
   X509_NAME *name = X509_get_subject_name(certificate);
-  done = done && X509_set_version(certificate, X509_VERSION_3) == 1 &&
-         ASN1_TIME_set_string_X509(X509_getm_notBefore(certificate), VALID_FROM) == 1 &&
-         ASN1_TIME_set_string_X509(X509_getm_notAfter(certificate), VALID_TO) == 1 &&
-         X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)CERTIFICATE_NAME, -1, -1, 0) == 1 &&
-         X509_set_issuer_name(certificate, name) == 1 && X509_set_pubkey(certificate, key) == 1;
+  done =
+      done && X509_set_version(certificate, X509_VERSION_3) == 1 &&
+      ASN1_TIME_set_string_X509(X509_getm_notBefore(certificate), VALID_FROM) == 1 &&
+      ASN1_TIME_set_string_X509(X509_getm_notAfter(certificate), VALID_TO) == 1 &&
+      X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)CERTIFICATE_NAME, -1, -1, 0) == 1 &&
+      X509_set_issuer_name(certificate, name) == 1 && X509_set_pubkey(certificate, key) == 1;
   return done && X509_sign(certificate, key, EVP_sha256()) > 0;
 }
 
@@ -150,7 +152,9 @@ static int load_key(EVP_PKEY **out, const char *path, char *error, size_t error_
   BIO_free(pem);
   sodium_memzero(text, size);
   free(text);
-  return *out ? 0 : identity_fail(error, error_size, UV_EINVAL, "%s holds no private key in PEM without a passphrase", path);
+  return *out
+             ? 0
+             : identity_fail(error, error_size, UV_EINVAL, "%s holds no private key in PEM without a passphrase", path);
 }
 
 static int read_chain(struct net_identity *identity, BIO *pem) {
@@ -187,14 +191,16 @@ static int load_certificates(struct net_identity *identity, const char *path, ch
   return outcome ? identity_fail(error, error_size, outcome, "%s holds no usable certificate in PEM", path) : 0;
 }
 
-int net_identity_load_files(struct net_identity *identity, const char *cert, const char *key, char *error, size_t error_size) {
+int net_identity_load_files(struct net_identity *identity, const char *cert, const char *key, char *error,
+                            size_t error_size) {
   *identity = (struct net_identity){0};
   int outcome = load_key(&identity->key, key, error, error_size);
   if (!outcome) {
     outcome = load_certificates(identity, cert, error, error_size);
   }
   if (!outcome && X509_check_private_key(identity->certificate, identity->key) != 1) {
-    outcome = identity_fail(error, error_size, UV_EINVAL, "the key in %s is not that of the certificate in %s", key, cert);
+    outcome =
+        identity_fail(error, error_size, UV_EINVAL, "the key in %s is not that of the certificate in %s", key, cert);
   }
   if (!outcome && net_tls_key_fingerprint(identity->fingerprint, identity->key)) {
     outcome = identity_fail(error, error_size, UV_ENOMEM, "cannot fingerprint the key in %s", key);
@@ -220,7 +226,8 @@ static int identity_remake_certificate(const char *cert_path, const char *key_pa
   return outcome;
 }
 
-int net_identity_load(struct net_identity *identity, const char *state_dir, bool *made, char *error, size_t error_size) {
+int net_identity_load(struct net_identity *identity, const char *state_dir, bool *made, char *error,
+                      size_t error_size) {
   char cert_path[4096];
   char key_path[4096];
   *identity = (struct net_identity){0};
@@ -236,10 +243,11 @@ int net_identity_load(struct net_identity *identity, const char *state_dir, bool
   const bool has_key = access(key_path, F_OK) == 0;
   int outcome = 0;
   if (has_cert && !has_key) {
-    return identity_fail(error, error_size, UV_ENOENT,
-                         "%s is there but %s is missing: restore the key, or remove the certificate to make a new identity "
-                         "(clients that remember the old one will refuse it)",
-                         cert_path, key_path);
+    return identity_fail(
+        error, error_size, UV_ENOENT,
+        "%s is there but %s is missing: restore the key, or remove the certificate to make a new identity "
+        "(clients that remember the old one will refuse it)",
+        cert_path, key_path);
   }
   if (!has_key) {
     outcome = identity_make(cert_path, key_path, error, error_size);

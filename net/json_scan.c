@@ -295,7 +295,8 @@ int json_scan(struct json_scan *scan, const char *text, size_t size) {
     walk.at = 3;
   }
   walk_space(&walk);
-  int error = walk.at == size ? walk_fail(&walk, "expected a value, but the text is empty") : walk_value(&walk, 0, walk.line);
+  int error =
+      walk.at == size ? walk_fail(&walk, "expected a value, but the text is empty") : walk_value(&walk, 0, walk.line);
   if (!error) {
     walk_space(&walk);
     if (walk.at != size) {

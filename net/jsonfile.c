@@ -45,7 +45,8 @@ struct net_json {
 };
 
 /* ---- errors ---- */
-__attribute__((format(printf, 3, 4))) static void json_error(struct net_json *json, unsigned line, const char *format, ...) {
+__attribute__((format(printf, 3, 4))) static void json_error(struct net_json *json, unsigned line, const char *format,
+                                                             ...) {
   char where[PATH_TEXT];
   va_list arguments;
   if (json->error[0]) {
@@ -68,7 +69,8 @@ static int compare_nodes(const void *a, const void *b) {
 static struct json_node *json_node_of(const struct net_json *json, const cJSON *item) {
   struct json_node key = {.item = item};
   struct json_node *wanted = &key;
-  struct json_node **found = json->count ? bsearch(&wanted, json->by_item, json->count, sizeof(void *), compare_nodes) : NULL;
+  struct json_node **found =
+      json->count ? bsearch(&wanted, json->by_item, json->count, sizeof(void *), compare_nodes) : NULL;
   return found ? *found : NULL;
 }
 
@@ -124,7 +126,8 @@ const char *net_json_error(const struct net_json *json) {
 
 /* ---- parsing ---- */
 /* Pairs the tree with the scanner's lines: both are in document order. */
-static size_t json_pair(struct net_json *json, const struct json_scan *scan, const cJSON *item, const struct json_node *parent, size_t at) {
+static size_t json_pair(struct net_json *json, const struct json_scan *scan, const cJSON *item,
+                        const struct json_node *parent, size_t at) {
   unsigned index = 0;
   for (; item; item = item->next) {
     if (at >= scan->count) {
@@ -166,8 +169,8 @@ static int json_check_duplicates(struct net_json *json) {
     for (size_t k = 1; k < keys; k++) {
       if (strcmp(json->by_item[k - 1]->item->string, json->by_item[k]->item->string) == 0) {
         char path[PATH_TEXT];
-        json_error(json, json->by_item[k]->line, "\"%s\": given twice, first in line %u", json_path(path, json->by_item[k]),
-                   json->by_item[k - 1]->line);
+        json_error(json, json->by_item[k]->line, "\"%s\": given twice, first in line %u",
+                   json_path(path, json->by_item[k]), json->by_item[k - 1]->line);
         return UV_EINVAL;
       }
     }
@@ -295,7 +298,8 @@ const struct cJSON *net_json_any(struct net_json *json, const struct cJSON *obje
 static const char *json_value_text(char out[static VALUE_TEXT], const cJSON *item) {
   if (cJSON_IsString(item)) {
     char text[VALUE_TEXT - 2];
-    snprintf(out, VALUE_TEXT, "\"%s\"", net_log_escape(text, sizeof text, item->valuestring, strlen(item->valuestring)));
+    snprintf(out, VALUE_TEXT, "\"%s\"",
+             net_log_escape(text, sizeof text, item->valuestring, strlen(item->valuestring)));
   } else if (cJSON_IsNumber(item)) {
     snprintf(out, VALUE_TEXT, "%.15g", item->valuedouble);
   } else {
@@ -339,7 +343,8 @@ int net_json_bool(struct net_json *json, const struct cJSON *object, const char 
   return 1;
 }
 
-int net_json_int(struct net_json *json, const struct cJSON *object, const char *key, int64_t min, int64_t max, int64_t *value) {
+int net_json_int(struct net_json *json, const struct cJSON *object, const char *key, int64_t min, int64_t max,
+                 int64_t *value) {
   static const double exact = 9007199254740992.0; /* 2^53: what a double counts without gaps */
   const cJSON *item = net_json_any(json, object, key);
   char wanted[96];
@@ -349,8 +354,8 @@ int net_json_int(struct net_json *json, const struct cJSON *object, const char *
   const double number = cJSON_IsNumber(item) ? item->valuedouble : 0;
   const bool whole = cJSON_IsNumber(item) && floor(number) == number;
   if (!whole || number < -exact || number > exact || (int64_t)number < min || (int64_t)number > max) {
-    snprintf(wanted, sizeof wanted, "a %snumber from %lld to %lld", cJSON_IsNumber(item) && !whole ? "whole " : "", (long long)min,
-             (long long)max);
+    snprintf(wanted, sizeof wanted, "a %snumber from %lld to %lld", cJSON_IsNumber(item) && !whole ? "whole " : "",
+             (long long)min, (long long)max);
     return json_wrong(json, item, wanted);
   }
   *value = (int64_t)number;
@@ -416,12 +421,14 @@ static bool key_listed(const char *const *keys, size_t count, const char *key) {
 }
 
 /* The keys that were asked for in `object`: those like `unknown` first, then in the order of asking. */
-static size_t known_keys(const struct net_json *json, const cJSON *object, const char *unknown, const char **keys, size_t capacity) {
+static size_t known_keys(const struct net_json *json, const cJSON *object, const char *unknown, const char **keys,
+                         size_t capacity) {
   size_t count = 0;
   for (unsigned round = 0; round < 2; round++) {
     for (size_t i = 0; i < json->question_count && count < capacity; i++) {
       const struct json_question *question = &json->questions[i];
-      const bool wanted = question->object == object && (round == 1 || key_distance(question->key, unknown) <= SIMILAR_MAX);
+      const bool wanted =
+          question->object == object && (round == 1 || key_distance(question->key, unknown) <= SIMILAR_MAX);
       if (wanted && !key_listed(keys, count, question->key)) {
         keys[count++] = question->key;
       }

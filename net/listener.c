@@ -9,9 +9,9 @@
 #include "log.h"
 #include "platform.h"
 
-#define LISTENER_BACKLOG   1024
-#define LISTENER_BATCH     32u  /* accepted in one go, so that a flood leaves room for what is already open */
-#define LISTENER_PAUSE_MS  100u /* after EMFILE: time for others to close something */
+#define LISTENER_BACKLOG  1024
+#define LISTENER_BATCH    32u  /* accepted in one go, so that a flood leaves room for what is already open */
+#define LISTENER_PAUSE_MS 100u /* after EMFILE: time for others to close something */
 
 struct net_listener {
   struct net_loop *loop;
@@ -21,7 +21,8 @@ struct net_listener {
   net_accept_cb accepted;
   void *user;
   int fd;
-  int reserve; /* a descriptor to give up when there is none left */
+  int reserve;     /* a descriptor to give up when there is none left */
+  bool complained; /* once until an accept works again */
   bool closing;
 };
 
@@ -46,8 +47,12 @@ static void listener_refuse_one(struct net_listener *listener) {
 
 static void listener_pause(struct net_listener *listener, int error) {
   char text[NET_ADDRESS_TEXT];
-  net_log_write(listener->loop->log, NET_LOG_ERROR, NULL, "cannot accept on %s: %s; pausing for %u ms",
-                net_address_text(text, &listener->address, true), uv_strerror(error), LISTENER_PAUSE_MS);
+  if (!listener->complained) {
+    listener->complained = true;
+    net_log_write(listener->loop->log, NET_LOG_ERROR, NULL,
+                  "cannot accept on %s: %s; new connections are refused meanwhile",
+                  net_address_text(text, &listener->address, true), uv_strerror(error));
+  }
   uv_poll_stop(&listener->poll);
   net_timer_start(&listener->loop->wheel, &listener->pause, LISTENER_PAUSE_MS);
 }
@@ -70,6 +75,7 @@ static void listener_on_poll(uv_poll_t *poll, int status, int events) {
       listener_pause(listener, error);
       return;
     }
+    listener->complained = false;
     listener->accepted(listener, fd, &peer, listener->user);
   }
 }
@@ -79,8 +85,7 @@ static int listener_start(struct net_listener *listener) {
 }
 
 static void listener_on_pause(struct net_timer *timer) {
-  struct net_listener *listener =
-      (struct net_listener *)(void *)((char *)timer - offsetof(struct net_listener, pause));
+  struct net_listener *listener = (struct net_listener *)(void *)((char *)timer - offsetof(struct net_listener, pause));
   if (listener->reserve < 0) {
     listener->reserve = reserve_open();
   }

@@ -30,11 +30,11 @@ _Static_assert(sizeof level_text / sizeof level_text[0] == NET_LOG_DEBUG + 1, "o
 
 /* ---- escaping ---- */
 static bool code_point_is_harmless(uint32_t c) {
-  return c >= 0x20 && !(c >= 0x7f && c < 0xa0)    /* C0, DEL, C1 */
-         && !(c >= 0x200b && c <= 0x200f)         /* zero width, direction marks */
-         && !(c >= 0x2028 && c <= 0x202e)         /* line separators, direction overrides */
-         && !(c >= 0x2060 && c <= 0x206f) && c != 0xfeff && !(c >= 0xfff0 && c <= 0xfffb)
-         && (c & 0xfffe) != 0xfffe && !(c >= 0xe0000 && c <= 0xe007f);
+  return c >= 0x20 && !(c >= 0x7f && c < 0xa0) /* C0, DEL, C1 */
+         && !(c >= 0x200b && c <= 0x200f)      /* zero width, direction marks */
+         && !(c >= 0x2028 && c <= 0x202e)      /* line separators, direction overrides */
+         && !(c >= 0x2060 && c <= 0x206f) && c != 0xfeff && !(c >= 0xfff0 && c <= 0xfffb) && (c & 0xfffe) != 0xfffe &&
+         !(c >= 0xe0000 && c <= 0xe007f);
 }
 
 /* Length of the sequence at `data` if it is valid UTF-8 and harmless to print, else 0. */
@@ -239,7 +239,8 @@ bool net_log_enabled(const struct net_log *log, enum net_log_level level) {
   return log && !log->config.quiet && level <= log->config.level;
 }
 
-void net_log_write(struct net_log *log, enum net_log_level level, const struct net_log_actor *actor, const char *format, ...) {
+void net_log_write(struct net_log *log, enum net_log_level level, const struct net_log_actor *actor, const char *format,
+                   ...) {
   char message[LOG_MESSAGE_MAX];
   char escaped[LOG_ESCAPED_MAX];
   struct line line = {.size = 0};

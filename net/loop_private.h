@@ -1,4 +1,5 @@
-/* loop_private.h: what a worker's loop keeps for itself and for the layers of its connections. Only net/ includes it. */
+/* loop_private.h: what a worker's loop keeps for itself and for the layers of its connections. Only net/ includes it.
+ */
 #ifndef NET_LOOP_PRIVATE_H
 #define NET_LOOP_PRIVATE_H
 

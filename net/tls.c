@@ -1,15 +1,17 @@
 /* tls.c: one TLS layer of a connection.
  *
- * OpenSSL is given a BIO whose bytes live in the loop's buffers, one pair for each depth of nesting, so that a layer inside a layer
- * never meets its own buffers:
+ * OpenSSL is given a BIO whose bytes live in the loop's buffers, one pair for each depth of nesting, so that a layer
+ * inside a layer never meets its own buffers:
  *
  *   read:   below --recv--> depth.in --BIO_read--> SSL --SSL_read--> caller
- *           What the caller leaves stays in depth.in under this layer's name. Who needs the buffer next makes the layer save it.
- *   write:  caller --(small slices joined in staging)--> SSL_write --BIO_write--> depth.out --one write--> below
- *           What the one below does not take is copied into the layer's remainder; until it has left, write answers UV_EAGAIN.
+ *           What the caller leaves stays in depth.in under this layer's name. Who needs the buffer next makes the layer
+ * save it. write:  caller --(small slices joined in staging)--> SSL_write --BIO_write--> depth.out --one write--> below
+ *           What the one below does not take is copied into the layer's remainder; until it has left, write answers
+ * UV_EAGAIN.
  *
- * depth.out is empty between calls. OpenSSL may also write while it reads (alerts, key updates): the same way, or behind the
- * remainder if there is one, up to REST_MAX; beyond that OpenSSL is told to try again and reading waits for room. */
+ * depth.out is empty between calls. OpenSSL may also write while it reads (alerts, key updates): the same way, or
+ * behind the remainder if there is one, up to REST_MAX; beyond that OpenSSL is told to try again and reading waits for
+ * room. */
 #include "tls.h"
 
 #include <assert.h>
@@ -27,13 +29,15 @@
 #include "tls_private.h"
 
 #define RECORD_PLAIN 16384u
-#define RECORD_SPARE 1024u                            /* a record's overhead, and a key update ahead of it */
-#define WRITE_MAX    (4u * RECORD_PLAIN)              /* taken by one write: what one send() usually takes too */
-#define IN_SIZE      NET_SCRATCH_SIZE                 /* one recv() */
-#define OUT_SIZE     (WRITE_MAX + 8u * RECORD_SPARE)  /* the records of one write; or a handshake's flight, piece by piece */
-#define REST_MAX     (2u * OUT_SIZE)
-#define JOIN_BELOW   8192u                            /* a slice this large makes a record of its own */
-#define ERROR_TEXT   256u
+#define RECORD_SPARE 1024u /* a record's overhead, and a key update ahead of it */
+#define WRITE_MAX                                                                                                      \
+  (4u * RECORD_PLAIN + RECORD_SPARE) /* one write takes records until this: four, and the rest of four below */
+#define IN_SIZE NET_SCRATCH_SIZE     /* one recv() */
+#define OUT_SIZE                                                                                                       \
+  (5u * (RECORD_PLAIN + RECORD_SPARE)) /* the records of one write; a handshake's flight piece by piece */
+#define REST_MAX   (2u * OUT_SIZE)
+#define JOIN_BELOW 8192u /* a slice this large makes a record of its own */
+#define ERROR_TEXT 256u
 
 struct tls_layer {
   struct net_layer layer; /* first: the connection knows this address */
@@ -107,7 +111,8 @@ static struct net_tls_scratch *scratch_new(void) {
   scratch->staging = malloc(RECORD_PLAIN);
   scratch->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "mdm connection");
   if (!scratch->staging || !scratch->method || BIO_meth_set_read(scratch->method, tls_bio_read) != 1 ||
-      BIO_meth_set_write(scratch->method, tls_bio_write) != 1 || BIO_meth_set_ctrl(scratch->method, tls_bio_ctrl) != 1) {
+      BIO_meth_set_write(scratch->method, tls_bio_write) != 1 ||
+      BIO_meth_set_ctrl(scratch->method, tls_bio_ctrl) != 1) {
     scratch_free(scratch);
     return NULL;
   }
@@ -180,7 +185,8 @@ static int tls_fail_ssl(struct tls_layer *tls) {
   if (tls->verifies && verdict == X509_V_ERR_HOSTNAME_MISMATCH) {
     snprintf(text, sizeof text, "the certificate of the other side is not for this host name");
   } else if (tls->verifies && verdict != X509_V_OK) {
-    snprintf(text, sizeof text, "the certificate of the other side is not trusted: %s", X509_verify_cert_error_string(verdict));
+    snprintf(text, sizeof text, "the certificate of the other side is not trusted: %s",
+             X509_verify_cert_error_string(verdict));
   } else {
     snprintf(text, sizeof text, "TLS failed: %s%s", reason ? reason : "unknown error", tls_hint(code));
   }
@@ -319,7 +325,8 @@ static long tls_bio_ctrl(BIO *bio, int command, long number, void *pointer) {
   }
 }
 
-/* Sends what OpenSSL has put into depth.out and keeps what the one below does not take: 0, or an error of the one below. */
+/* Sends what OpenSSL has put into depth.out and keeps what the one below does not take: 0, or an error of the one
+ * below. */
 static int tls_push_out(struct tls_layer *tls) {
   struct tls_depth *depth = depth_of(tls);
   struct mdm_slice slice = {.data = depth->out, .size = depth->out_size};

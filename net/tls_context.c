@@ -9,8 +9,8 @@
 #include "tls_private.h"
 
 #define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define CIPHERS_12                                                                                                      \
-  "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-"       \
+#define CIPHERS_12                                                                                                     \
+  "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-"      \
   "SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define GROUPS_LINK "X25519:P-256"
 #define GROUPS_WEB  "X25519:P-256:P-384"
@@ -54,7 +54,8 @@ static int link_select_alpn(SSL *ssl, const unsigned char **out, unsigned char *
   unsigned char *selected;
   (void)ssl;
   (void)user;
-  if (SSL_select_next_proto(&selected, out_size, ours, sizeof ours - 1, offered, offered_size) != OPENSSL_NPN_NEGOTIATED) {
+  if (SSL_select_next_proto(&selected, out_size, ours, sizeof ours - 1, offered, offered_size) !=
+      OPENSSL_NPN_NEGOTIATED) {
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
   *out = selected;
@@ -97,7 +98,8 @@ static int context_give(struct net_tls_context **out, SSL_CTX *ssl, char *error,
   return *out ? 0 : UV_ENOMEM;
 }
 
-int net_tls_link_server(struct net_tls_context **out, const struct net_identity *identity, char *error, size_t error_size) {
+int net_tls_link_server(struct net_tls_context **out, const struct net_identity *identity, char *error,
+                        size_t error_size) {
   SSL_CTX *ssl = context_new(TLS_server_method(), TLS1_3_VERSION, GROUPS_LINK);
   if (!ssl) {
     return context_fail(NULL, error, error_size, "cannot set up TLS");
@@ -119,8 +121,8 @@ static int context_trust(SSL_CTX *ssl, const char *ca_file) {
   return SSL_CTX_load_verify_file(ssl, ca_file);
 }
 
-static int context_client(struct net_tls_context **out, int min_version, const char *groups, const char *ca_file, char *error,
-                          size_t error_size) {
+static int context_client(struct net_tls_context **out, int min_version, const char *groups, const char *ca_file,
+                          char *error, size_t error_size) {
   SSL_CTX *ssl = context_new(TLS_client_method(), min_version, groups);
   if (!ssl) {
     return context_fail(NULL, error, error_size, "cannot set up TLS");

@@ -25,7 +25,8 @@ int net_tls_key_fingerprint(uint8_t out[static NET_FINGERPRINT_SIZE], const EVP_
   return 0;
 }
 
-const char *net_fingerprint_text(char out[static NET_FINGERPRINT_TEXT], const uint8_t fingerprint[static NET_FINGERPRINT_SIZE]) {
+const char *net_fingerprint_text(char out[static NET_FINGERPRINT_TEXT],
+                                 const uint8_t fingerprint[static NET_FINGERPRINT_SIZE]) {
   memcpy(out, PREFIX, PREFIX_SIZE);
   sodium_bin2base64(out + PREFIX_SIZE, NET_FINGERPRINT_TEXT - PREFIX_SIZE, fingerprint, NET_FINGERPRINT_SIZE,
                     sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
@@ -39,8 +40,9 @@ int net_fingerprint_parse(uint8_t out[static NET_FINGERPRINT_SIZE], const char *
     text += PREFIX_SIZE;
     size -= PREFIX_SIZE;
   }
-  if (size != BASE64_SIZE || sodium_base642bin(bytes, sizeof bytes, text, size, NULL, &decoded, NULL,
-                                               sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
+  if (size != BASE64_SIZE ||
+      sodium_base642bin(bytes, sizeof bytes, text, size, NULL, &decoded, NULL,
+                        sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0 ||
       decoded != sizeof bytes) {
     return UV_EINVAL;
   }

@@ -85,10 +85,12 @@ static bool tickets_rotate(struct net_tls_tickets *tickets, uint64_t now_s) {
 }
 
 /* 1 = found, 2 = found but old: seal anew, 0 = unknown or too old. */
-static int tickets_find(const struct net_tls_tickets *tickets, uint64_t now_s, const uint8_t name[static 16], struct ticket_key *out) {
+static int tickets_find(const struct net_tls_tickets *tickets, uint64_t now_s, const uint8_t name[static 16],
+                        struct ticket_key *out) {
   const struct ticket_key *keys[] = {&tickets->current, &tickets->previous};
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-    if (keys[i]->made_s != 0 && now_s - keys[i]->made_s < 2u * TICKET_KEY_SECONDS && memcmp(keys[i]->name, name, 16) == 0) {
+    if (keys[i]->made_s != 0 && now_s - keys[i]->made_s < 2u * TICKET_KEY_SECONDS &&
+        memcmp(keys[i]->name, name, 16) == 0) {
       *out = *keys[i];
       return i == 0 ? 1 : 2;
     }
@@ -106,7 +108,8 @@ static int ticket_set_mac(EVP_MAC_CTX *mac, struct ticket_key *key) {
   return EVP_MAC_CTX_set_params(mac, parameters);
 }
 
-static int tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal) {
+static int tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+                          int seal) {
   struct net_tls_tickets *tickets = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), tickets_index);
   struct ticket_key key = {0};
   int found = 0;

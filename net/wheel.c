@@ -1,8 +1,9 @@
 /* wheel.c: a hierarchical timer wheel over one uv_timer.
  *
- * Tick t is the moment t * 50 ms of the loop's clock. A timer expires at the first tick at or after its deadline. Level 0 holds
- * what expires within 63 ticks, each level above 64 times as much; when the clock reaches a boundary of a level, that level's
- * slot is dealt out anew to the levels below. Only ticks at which something happens are visited, so a long sleep costs nothing.
+ * Tick t is the moment t * 50 ms of the loop's clock. A timer expires at the first tick at or after its deadline. Level
+ * 0 holds what expires within 63 ticks, each level above 64 times as much; when the clock reaches a boundary of a
+ * level, that level's slot is dealt out anew to the levels below. Only ticks at which something happens are visited, so
+ * a long sleep costs nothing.
  *
  *   level     slot      reach
  *     0      50 ms      3.2 s

@@ -77,7 +77,8 @@ static void test_tls_three_deep_arrives_whole(void **state) {
 
 /* ---- halves close alone ---- */
 static bool server_has_all_and_eof(const struct pair *pair) {
-  return pair->server.error || pair->client.error || (pair->server.eof && pair->server.received == pair->client.to_send);
+  return pair->server.error || pair->client.error ||
+         (pair->server.eof && pair->server.received == pair->client.to_send);
 }
 
 static void check_half_close(unsigned tls_layers) {
@@ -431,7 +432,8 @@ static void note_closed(struct net_conn *conn) {
   struct peer *peer = net_conn_owner(conn);
   peer->conn = NULL;
 }
-static const struct net_conn_ops closing_ops = {.readable = close_itself, .writable = close_itself, .closed = note_closed};
+static const struct net_conn_ops closing_ops = {
+    .readable = close_itself, .writable = close_itself, .closed = note_closed};
 
 static bool server_closed(const struct pair *pair) {
   return pair->server.conn == NULL;

@@ -85,7 +85,8 @@ static void test_two_identities_differ(void **state) {
   unlink(fixture->cert);
   assert_int_equal(net_identity_load(&second, fixture->directory, NULL, NULL, 0), 0);
   assert_memory_not_equal(first.fingerprint, second.fingerprint, sizeof first.fingerprint);
-  assert_int_not_equal(ASN1_INTEGER_cmp(X509_get0_serialNumber(first.certificate), X509_get0_serialNumber(second.certificate)), 0);
+  assert_int_not_equal(
+      ASN1_INTEGER_cmp(X509_get0_serialNumber(first.certificate), X509_get0_serialNumber(second.certificate)), 0);
   net_identity_clean(&first);
   net_identity_clean(&second);
 }
@@ -98,7 +99,8 @@ static void test_a_key_that_others_may_read_is_refused(void **state) {
   net_identity_clean(&identity);
   for (unsigned mode = 0604; mode <= 0660; mode += 0660 - 0604) {
     chmod(fixture->key, mode);
-    assert_int_equal(net_identity_load(&identity, fixture->directory, NULL, fixture->error, sizeof fixture->error), UV_EACCES);
+    assert_int_equal(net_identity_load(&identity, fixture->directory, NULL, fixture->error, sizeof fixture->error),
+                     UV_EACCES);
     snprintf(expected, sizeof expected, "%s may be read by others: run chmod 600 %s", fixture->key, fixture->key);
     assert_string_equal(fixture->error, expected);
     assert_null(identity.key);
@@ -124,7 +126,8 @@ static void test_a_lost_key_is_told_and_nothing_is_made(void **state) {
   assert_int_equal(net_identity_load(&identity, fixture->directory, NULL, NULL, 0), 0);
   net_identity_clean(&identity);
   unlink(fixture->key);
-  assert_int_equal(net_identity_load(&identity, fixture->directory, NULL, fixture->error, sizeof fixture->error), UV_ENOENT);
+  assert_int_equal(net_identity_load(&identity, fixture->directory, NULL, fixture->error, sizeof fixture->error),
+                   UV_ENOENT);
   assert_non_null(strstr(fixture->error, "link.key is missing: restore the key"));
   assert_int_not_equal(access(fixture->key, F_OK), 0);
 }
@@ -143,7 +146,8 @@ static void test_a_key_of_another_certificate_is_refused(void **state) {
   net_identity_clean(&identity);
   assert_int_equal(net_file_write(fixture->cert, other, size, 0644), 0);
   free(other);
-  assert_int_equal(net_identity_load(&identity, fixture->directory, NULL, fixture->error, sizeof fixture->error), UV_EINVAL);
+  assert_int_equal(net_identity_load(&identity, fixture->directory, NULL, fixture->error, sizeof fixture->error),
+                   UV_EINVAL);
   assert_non_null(strstr(fixture->error, "is not that of the certificate"));
 }
 
@@ -152,7 +156,8 @@ static void test_files_without_pem_are_refused(void **state) {
   struct net_identity identity;
   assert_int_equal(net_file_write(fixture->key, "nonsense", 8, 0600), 0);
   assert_int_equal(net_file_write(fixture->cert, "nonsense", 8, 0644), 0);
-  assert_int_equal(net_identity_load(&identity, fixture->directory, NULL, fixture->error, sizeof fixture->error), UV_EINVAL);
+  assert_int_equal(net_identity_load(&identity, fixture->directory, NULL, fixture->error, sizeof fixture->error),
+                   UV_EINVAL);
   assert_non_null(strstr(fixture->error, "holds no private key"));
 }
 

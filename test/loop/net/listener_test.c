@@ -129,7 +129,8 @@ static void test_an_address_in_use_is_an_error(void **state) {
   (void)state;
   fixture_open(&fixture, &loopback4, false);
   assert_int_equal(
-      net_listener_open(&second, &fixture.loop, net_listener_address(fixture.listener), &options, on_accept, &fixture), UV_EADDRINUSE);
+      net_listener_open(&second, &fixture.loop, net_listener_address(fixture.listener), &options, on_accept, &fixture),
+      UV_EADDRINUSE);
   assert_null(second);
   fixture_close(&fixture);
 }
@@ -150,7 +151,7 @@ static void test_full_descriptor_table_refuses_rests_and_recovers(void **state) 
   run_for(&fixture, 400, 1);
   assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
   assert_int_equal(fixture.accepted, 0);
-  assert_in_range(fixture.logged, 1, 8);
+  assert_int_equal(fixture.logged, 1);        /* once, however long it lasts */
   assert_in_range(fixture.iterations, 1, 40); /* it does not spin */
   uint8_t byte;
   assert_int_equal(platform_socket_recv(client, &byte, 1), UV_ECONNRESET); /* it was told, not left in the queue */

@@ -16,9 +16,10 @@
 #include "listener.h"
 #include "platform.h"
 
-#define KERNEL_BUFFER 32768 /* for sending; a small one for receiving meets the loopback's large segments with 200 ms stalls */
-#define WATCHDOG_MS   20000u
-#define SLICES        5u
+#define KERNEL_BUFFER                                                                                                  \
+  32768 /* for sending; a small one for receiving meets the loopback's large segments with 200 ms stalls */
+#define WATCHDOG_MS 20000u
+#define SLICES      5u
 
 uint8_t stream_byte(uint8_t seed, uint64_t at) {
   return (uint8_t)((at * UINT64_C(0x9e3779b97f4a7c15)) >> 56) ^ seed;

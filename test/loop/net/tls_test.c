@@ -1,4 +1,5 @@
-/* tls_test.c: who talks to whom: fingerprints, chains and names, protocols, exporters, tickets, and the sentences about failures. */
+/* tls_test.c: who talks to whom: fingerprints, chains and names, protocols, exporters, tickets, and the sentences about
+ * failures. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +18,8 @@
 #include "pair.h"
 
 static bool both_settled(const struct pair *pair) {
-  return (net_tls_established(pair->client.conn) || pair->client.error) && (net_tls_established(pair->server.conn) || pair->server.error);
+  return (net_tls_established(pair->client.conn) || pair->client.error) &&
+         (net_tls_established(pair->server.conn) || pair->server.error);
 }
 
 static void test_both_sides_agree_on_who_and_what(void **state) {
@@ -135,8 +137,10 @@ static void test_a_chain_and_a_name_are_checked_when_a_ca_is_given(void **state)
     pair_open(&pair, 0);
     assert_int_equal(net_tls_link_server(&server, &identity, NULL, 0), 0);
     assert_int_equal(net_tls_link_client(&client, table[i].trusted ? authority.path : other.path, NULL, 0), 0);
-    assert_int_equal(net_tls_push(pair.client.conn, client, &(struct net_tls_options){.alpn = NET_ALPN_LINK}), UV_EINVAL);
-    assert_int_equal(net_tls_push(pair.client.conn, client, &(struct net_tls_options){.server_name = table[i].name}), 0);
+    assert_int_equal(net_tls_push(pair.client.conn, client, &(struct net_tls_options){.alpn = NET_ALPN_LINK}),
+                     UV_EINVAL);
+    assert_int_equal(net_tls_push(pair.client.conn, client, &(struct net_tls_options){.server_name = table[i].name}),
+                     0);
     assert_int_equal(net_tls_push(pair.server.conn, server, &(struct net_tls_options){.server = true}), 0);
     net_tls_context_unref(server);
     net_tls_context_unref(client);
@@ -178,7 +182,8 @@ static void test_a_peer_that_speaks_no_tls_is_told_apart(void **state) {
   assert_int_equal(net_conn_write(pair.client.conn, &request, 1), 18);
   pair_run_until(&pair, server_failed);
   assert_int_equal(pair.server.error, UV_EPROTO);
-  assert_string_equal(net_tls_error(pair.server.conn), "TLS failed: http request (the other side does not speak TLS here)");
+  assert_string_equal(net_tls_error(pair.server.conn),
+                      "TLS failed: http request (the other side does not speak TLS here)");
   pair_close(&pair);
 
   pair_open(&pair, 0);
@@ -186,7 +191,8 @@ static void test_a_peer_that_speaks_no_tls_is_told_apart(void **state) {
   const struct mdm_slice banner = {.data = (const uint8_t *)"SSH-2.0-x\r\n", .size = 11};
   assert_int_equal(net_conn_write(pair.server.conn, &banner, 1), 11);
   pair_run_until(&pair, client_failed);
-  assert_string_equal(net_tls_error(pair.client.conn), "TLS failed: wrong version number (the other side does not speak TLS here)");
+  assert_string_equal(net_tls_error(pair.client.conn),
+                      "TLS failed: wrong version number (the other side does not speak TLS here)");
   pair_close(&pair);
   pair_close(&pattern);
 }
@@ -225,7 +231,8 @@ static void test_nesting_is_bounded(void **state) {
   struct pair pair;
   (void)state;
   pair_open(&pair, NET_TLS_DEPTH_MAX);
-  assert_int_equal(net_tls_push(pair.client.conn, pair.client_tls, &(struct net_tls_options){.server = false}), UV_E2BIG);
+  assert_int_equal(net_tls_push(pair.client.conn, pair.client_tls, &(struct net_tls_options){.server = false}),
+                   UV_E2BIG);
   pair_close(&pair);
 }
 

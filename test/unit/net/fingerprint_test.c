@@ -31,7 +31,15 @@ static void test_text_and_back(void **state) {
 
 static void test_what_is_no_fingerprint_is_refused(void **state) {
   static const char *const table[] = {
-      "", "SHA256:", "SHA1:" ZEROES "A", "SHA256:" ZEROES, "SHA256:" ZEROES "AA", ZEROES "B", ZEROES "=", ZEROES "-", "sha256:" ZEROES "A",
+      "",
+      "SHA256:",
+      "SHA1:" ZEROES "A",
+      "SHA256:" ZEROES,
+      "SHA256:" ZEROES "AA",
+      ZEROES "B",
+      ZEROES "=",
+      ZEROES "-",
+      "sha256:" ZEROES "A",
       "SHA256:AAAAAAAAAAAAAAAAAAAAAAA AAAAAAAAAAAAAAAAAAAA",
   };
   uint8_t bytes[NET_FINGERPRINT_SIZE];

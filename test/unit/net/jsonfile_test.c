@@ -54,7 +54,8 @@ static void test_syntax_errors_name_line_and_expectation(void **state) {
       {"\x01", "f:1: expected a value, found '\\x01'"},
       {"{\"a\": 1,\n \"b\": {\"c\": 1,\n  \"c\": 2}}", "f:3: \"b.c\": given twice, first in line 2"},
       {"[{\"a\": 1}, {\"x\": 1, \"x\": 1}]", "f:1: \"[1].x\": given twice, first in line 1"},
-      {"{\"a\": 1111111111111111111111111111111111111111111111111111111111111111}", "f:1: a number of more than 63 characters"},
+      {"{\"a\": 1111111111111111111111111111111111111111111111111111111111111111}",
+       "f:1: a number of more than 63 characters"},
   };
   (void)state;
   for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {

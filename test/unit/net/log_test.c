@@ -26,14 +26,18 @@ static void test_escaping(void **state) {
       {"tab\there", 8, "tab\\x09here"},
       {"gr\xc3\xbc\xc3\x9f", 6, "gr\xc3\xbc\xc3\x9f"},
       {"\xf0\x9f\x98\x80", 4, "\xf0\x9f\x98\x80"},
-      {"\xc3", 1, "\\xc3"},                          /* cut short */
-      {"\xc0\xaf", 2, "\\xc0\\xaf"},                 /* overlong */
-      {"\xed\xa0\x80", 3, "\\xed\\xa0\\x80"},        /* surrogate */
+      {"\xc3", 1, "\\xc3"},                   /* cut short */
+      {"\xc0\xaf", 2, "\\xc0\\xaf"},          /* overlong */
+      {"\xed\xa0\x80", 3, "\\xed\\xa0\\x80"}, /* surrogate */
       {"\xf4\x90\x80\x80", 4, "\\xf4\\x90\\x80\\x80"},
       {"\xff\xfe", 2, "\\xff\\xfe"},
-      {"\xc2\x9b" "1m", 4, "\\xc2\\x9b" "1m"},       /* C1: an escape sequence on some terminals */
-      {"\xe2\x80\xae", 3, "\\xe2\\x80\\xae"},        /* right to left override */
-      {"\xe2\x80\xa8", 3, "\\xe2\\x80\\xa8"},        /* line separator */
+      {"\xc2\x9b"
+       "1m",
+       4,
+       "\\xc2\\x9b"
+       "1m"},                                 /* C1: an escape sequence on some terminals */
+      {"\xe2\x80\xae", 3, "\\xe2\\x80\\xae"}, /* right to left override */
+      {"\xe2\x80\xa8", 3, "\\xe2\\x80\\xa8"}, /* line separator */
       {"", 0, ""},
   };
   (void)state;
@@ -74,7 +78,8 @@ static void capture_line(enum net_log_level level, const char *line, void *user)
 
 static struct net_log *capture_log(struct capture *capture, enum net_log_format format, enum net_log_level level) {
   memset(capture, 0, sizeof *capture);
-  struct net_log *log = net_log_new(&(struct net_log_config){.level = level, .format = format, .sink = capture_line, .user = capture});
+  struct net_log *log =
+      net_log_new(&(struct net_log_config){.level = level, .format = format, .sink = capture_line, .user = capture});
   assert_non_null(log);
   return log;
 }
@@ -145,7 +150,8 @@ static void test_levels_and_quiet(void **state) {
   net_log_write(log, NET_LOG_INFO, NULL, "no");
   assert_int_equal(capture.count, 0);
   net_log_free(log);
-  log = net_log_new(&(struct net_log_config){.level = NET_LOG_DEBUG, .quiet = true, .sink = capture_line, .user = &capture});
+  log = net_log_new(
+      &(struct net_log_config){.level = NET_LOG_DEBUG, .quiet = true, .sink = capture_line, .user = &capture});
   net_log_write(log, NET_LOG_ERROR, NULL, "no");
   assert_int_equal(capture.count, 0);
   net_log_free(log);

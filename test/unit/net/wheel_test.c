@@ -75,9 +75,10 @@ static struct model_timer model(struct fixture *fixture) {
 }
 
 static void test_fires_at_most_one_tick_late_and_never_early(void **state) {
-  static const uint64_t delays[] = {0,      1,      49,     50,      51,      3149,     3150,      3199,      3200,
-                                    3201,   6400,   204799, 204800,  204801,  13107199, 13107200,  13107201,  838860799,
-                                    838860800, 838860801, UINT64_C(2000000000)};
+  static const uint64_t delays[] = {
+      0,        1,        49,       50,        51,        3149,      3150,
+      3199,     3200,     3201,     6400,      204799,    204800,    204801,
+      13107199, 13107200, 13107201, 838860799, 838860800, 838860801, UINT64_C(2000000000)};
   (void)state;
   for (unsigned offset = 0; offset < 4000; offset += 37) {
     for (size_t i = 0; i < sizeof delays / sizeof delays[0]; i++) {
