@@ -1,11 +1,18 @@
 /* conn_socket.c: the bottom of a connection: its descriptor, and what libuv watches of it.
  *
  * A change of the watched events costs two epoll_ctl() calls (libuv removes and adds), so the mask is changed as late
- * as possible: READABLE    stays while the reader drains; after IGNORED_MAX events in a row that nobody read it is
- * dropped, until a read answers UV_EAGAIN again. WRITABLE    is added when a send() leaves something behind and dropped
- * when it fires without anybody waiting. DISCONNECT  is there from the start and until the FIN has been seen.
- *   PRIORITIZED stands alone for "only errors": after the FIN there is nothing to wait for but a reset, which epoll
- *               reports under any mask, but not under none.
+ * as possible:
+ *
+ *   READABLE     stays while the reader drains; after IGNORED_MAX events in a row that nobody read it is dropped, until
+ *                a read answers UV_EAGAIN again.
+ *
+ *   WRITABLE     is added when a send() leaves something behind and dropped when it fires without anybody waiting.
+ *
+ *   DISCONNECT   is there from the start and until the FIN has been seen.
+ *
+ *   PRIORITIZED  stands alone for "only errors": after the FIN there is nothing to wait for but a reset, which epoll
+ *                reports under any mask, but not under none.
+ *
  * In steady request and response the mask never changes. */
 #include <assert.h>
 

@@ -1,146 +1,21 @@
-/* tls.c: one TLS layer of a connection.
- *
- * OpenSSL is given a BIO whose bytes live in the loop's buffers, one pair for each depth of nesting, so that a layer
- * inside a layer never meets its own buffers:
- *
- *   read:   below --recv--> depth.in --BIO_read--> SSL --SSL_read--> caller
- *           What the caller leaves stays in depth.in under this layer's name. Who needs the buffer next makes the layer
- * save it. write:  caller --(small slices joined in staging)--> SSL_write --BIO_write--> depth.out --one write--> below
- *           What the one below does not take is copied into the layer's remainder; until it has left, write answers
- * UV_EAGAIN.
- *
- * depth.out is empty between calls. OpenSSL may also write while it reads (alerts, key updates): the same way, or
- * behind the remainder if there is one, up to REST_MAX; beyond that OpenSSL is told to try again and reading waits for
- * room. */
+/* tls.c: one TLS layer of a connection: its handshake, its plaintext, its end, and what it knows of the peer. The bytes
+ * below are tls_bio.c. */
 #include "tls.h"
 
-#include <assert.h>
-#include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "address.h"
-#include "loop_private.h"
-#include "tls_private.h"
+#include "tls_layer.h"
 
-#define RECORD_PLAIN 16384u
-#define RECORD_SPARE 1024u /* a record's overhead, and a key update ahead of it */
-#define WRITE_MAX                                                                                                      \
-  (4u * RECORD_PLAIN + RECORD_SPARE) /* one write takes records until this: four, and the rest of four below */
-#define IN_SIZE NET_SCRATCH_SIZE     /* one recv() */
-#define OUT_SIZE                                                                                                       \
-  (5u * (RECORD_PLAIN + RECORD_SPARE)) /* the records of one write; a handshake's flight piece by piece */
-#define REST_MAX   (2u * OUT_SIZE)
 #define JOIN_BELOW 8192u /* a slice this large makes a record of its own */
 #define ERROR_TEXT 256u
 
-struct tls_layer {
-  struct net_layer layer; /* first: the connection knows this address */
-  struct net_tls_context *context;
-  SSL *ssl;
-  uint8_t *saved; /* ciphertext that lost its place in depth.in */
-  size_t saved_size, saved_taken;
-  uint8_t *rest; /* ciphertext that the one below did not take */
-  size_t rest_size, rest_sent;
-  char *error_text;
-  int failed;      /* sticky UV_ code */
-  int below_error; /* what the one below answered last, other than bytes and UV_EAGAIN */
-  uint8_t depth;
-  bool established : 1;
-  bool may_fetch : 1;       /* BIO_read may ask the one below */
-  bool read_wants_room : 1; /* reading waits until the remainder has left */
-  bool goodbye_sent : 1;
-  bool verifies : 1;
-};
-
-struct tls_depth {
-  uint8_t *in, *out;
-  size_t in_size, in_taken, out_size;
-  struct tls_layer *in_owner;
-};
-
-struct net_tls_scratch {
-  BIO_METHOD *method;
-  uint8_t *staging;
-  struct tls_depth depths[NET_TLS_DEPTH_MAX];
-};
-
-static const struct net_layer_ops tls_ops;
-
-static struct tls_layer *tls_of(const struct net_layer *layer) {
-  return (struct tls_layer *)(void *)(uintptr_t)layer;
-}
-
-static struct net_tls_scratch *scratch_of(const struct tls_layer *tls) {
-  return net_conn_loop(tls->layer.conn)->private_->tls;
-}
-
-static struct tls_depth *depth_of(const struct tls_layer *tls) {
-  return &scratch_of(tls)->depths[tls->depth];
-}
-
-/* ---- the buffers of a loop ---- */
-static int tls_bio_read(BIO *bio, char *data, int capacity);
-static int tls_bio_write(BIO *bio, const char *data, int size);
-static long tls_bio_ctrl(BIO *bio, int command, long number, void *pointer);
-
-static void scratch_free(struct net_tls_scratch *scratch) {
-  for (size_t i = 0; i < NET_TLS_DEPTH_MAX; i++) {
-    assert(scratch->depths[i].in_owner == NULL);
-    free(scratch->depths[i].in);
-    free(scratch->depths[i].out);
-  }
-  if (scratch->staging) {
-    sodium_memzero(scratch->staging, RECORD_PLAIN);
-    free(scratch->staging);
-  }
-  BIO_meth_free(scratch->method);
-  free(scratch);
-}
-
-static struct net_tls_scratch *scratch_new(void) {
-  struct net_tls_scratch *scratch = calloc(1, sizeof *scratch);
-  if (!scratch) {
-    return NULL;
-  }
-  scratch->staging = malloc(RECORD_PLAIN);
-  scratch->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "mdm connection");
-  if (!scratch->staging || !scratch->method || BIO_meth_set_read(scratch->method, tls_bio_read) != 1 ||
-      BIO_meth_set_write(scratch->method, tls_bio_write) != 1 ||
-      BIO_meth_set_ctrl(scratch->method, tls_bio_ctrl) != 1) {
-    scratch_free(scratch);
-    return NULL;
-  }
-  return scratch;
-}
-
-/* Makes what a layer at this depth needs on this loop. */
-static int scratch_prepare(struct net_loop *loop, unsigned depth) {
-  struct net_loop_private *own = loop->private_;
-  if (!own->tls) {
-    own->tls = scratch_new();
-    own->tls_free = scratch_free;
-    if (!own->tls) {
-      return UV_ENOMEM;
-    }
-  }
-  struct tls_depth *buffers = &own->tls->depths[depth];
-  if (!buffers->in) {
-    buffers->in = malloc(IN_SIZE);
-  }
-  if (!buffers->out) {
-    buffers->out = malloc(OUT_SIZE);
-  }
-  return buffers->in && buffers->out ? 0 : UV_ENOMEM;
-}
-
 /* ---- failure ---- */
-static int tls_fail(struct tls_layer *tls, int error, const char *text) {
+int tls_fail(struct tls_layer *tls, int error, const char *text) {
   if (!tls->failed) {
     tls->failed = error;
     tls->error_text = strdup(text); /* NULL: the code alone must do */
@@ -193,188 +68,6 @@ static int tls_fail_ssl(struct tls_layer *tls) {
   return tls_fail(tls, UV_EPROTO, text);
 }
 
-/* ---- incoming ciphertext ---- */
-/* The buffer is needed by another layer: its owner keeps what it has not read. */
-static void depth_evict(struct tls_depth *depth) {
-  struct tls_layer *owner = depth->in_owner;
-  const size_t left = depth->in_size - depth->in_taken;
-  depth->in_owner = NULL;
-  if (!owner || left == 0) {
-    return;
-  }
-  assert(owner->saved == NULL); /* saved bytes are read before the buffer is filled */
-  owner->saved = malloc(left);
-  if (!owner->saved) {
-    tls_fail(owner, UV_ENOMEM, "out of memory");
-    return;
-  }
-  memcpy(owner->saved, depth->in + depth->in_taken, left);
-  owner->saved_size = left;
-  owner->saved_taken = 0;
-}
-
-static bool tls_has_ciphertext(const struct tls_layer *tls) {
-  const struct tls_depth *depth = depth_of(tls);
-  return tls->saved || (depth->in_owner == tls && depth->in_taken < depth->in_size);
-}
-
-static int tls_bio_read(BIO *bio, char *data, int capacity) {
-  struct tls_layer *tls = BIO_get_data(bio);
-  struct tls_depth *depth = depth_of(tls);
-  BIO_clear_retry_flags(bio);
-  if (capacity <= 0) {
-    return 0;
-  }
-  if (tls->saved) {
-    const size_t left = tls->saved_size - tls->saved_taken;
-    const size_t n = left < (size_t)capacity ? left : (size_t)capacity;
-    memcpy(data, tls->saved + tls->saved_taken, n);
-    tls->saved_taken += n;
-    if (tls->saved_taken == tls->saved_size) {
-      free(tls->saved);
-      tls->saved = NULL;
-    }
-    return (int)n;
-  }
-  if (depth->in_owner != tls || depth->in_taken == depth->in_size) {
-    if (!tls->may_fetch) {
-      BIO_set_retry_read(bio);
-      return -1;
-    }
-    if (depth->in_owner != tls) {
-      depth_evict(depth);
-    }
-    const ssize_t n = net_layer_read(&tls->layer, depth->in, IN_SIZE);
-    depth->in_owner = n > 0 ? tls : NULL;
-    depth->in_taken = 0;
-    depth->in_size = n > 0 ? (size_t)n : 0;
-    if (n == UV_EAGAIN) {
-      BIO_set_retry_read(bio);
-      return -1;
-    }
-    if (n <= 0) {
-      tls->below_error = n == 0 ? UV_EOF : (int)n;
-      return n == 0 || n == UV_EOF ? 0 : -1;
-    }
-  }
-  const size_t left = depth->in_size - depth->in_taken;
-  const size_t n = left < (size_t)capacity ? left : (size_t)capacity;
-  memcpy(data, depth->in + depth->in_taken, n);
-  depth->in_taken += n;
-  if (depth->in_taken == depth->in_size) {
-    depth->in_owner = NULL;
-  }
-  return (int)n;
-}
-
-/* ---- outgoing ciphertext ---- */
-/* Moves the front of the remainder away and appends. */
-static bool tls_keep_rest(struct tls_layer *tls, const void *data, size_t size) {
-  const size_t left = tls->rest_size - tls->rest_sent;
-  uint8_t *grown = malloc(left + size);
-  if (!grown) {
-    return false;
-  }
-  if (left > 0) {
-    memcpy(grown, tls->rest + tls->rest_sent, left);
-  }
-  memcpy(grown + left, data, size);
-  free(tls->rest);
-  tls->rest = grown;
-  tls->rest_size = left + size;
-  tls->rest_sent = 0;
-  return true;
-}
-
-static int tls_bio_write(BIO *bio, const char *data, int size) {
-  struct tls_layer *tls = BIO_get_data(bio);
-  struct tls_depth *depth = depth_of(tls);
-  BIO_clear_retry_flags(bio);
-  if (size <= 0) {
-    return 0;
-  }
-  if (tls->rest) {
-    if (tls->rest_size - tls->rest_sent + (size_t)size > REST_MAX || !tls_keep_rest(tls, data, (size_t)size)) {
-      BIO_set_retry_write(bio);
-      return -1;
-    }
-    return size;
-  }
-  const size_t room = OUT_SIZE - depth->out_size;
-  const size_t n = (size_t)size < room ? (size_t)size : room;
-  if (n == 0) {
-    BIO_set_retry_write(bio);
-    return -1;
-  }
-  memcpy(depth->out + depth->out_size, data, n);
-  depth->out_size += n;
-  return (int)n;
-}
-
-static long tls_bio_ctrl(BIO *bio, int command, long number, void *pointer) {
-  const struct tls_layer *tls = BIO_get_data(bio);
-  (void)number;
-  (void)pointer;
-  switch (command) {
-  case BIO_CTRL_FLUSH:
-    return 1;
-  case BIO_CTRL_EOF:
-    return tls->below_error == UV_EOF;
-  default:
-    return 0;
-  }
-}
-
-/* Sends what OpenSSL has put into depth.out and keeps what the one below does not take: 0, or an error of the one
- * below. */
-static int tls_push_out(struct tls_layer *tls) {
-  struct tls_depth *depth = depth_of(tls);
-  struct mdm_slice slice = {.data = depth->out, .size = depth->out_size};
-  depth->out_size = 0;
-  while (slice.size > 0) {
-    const ssize_t n = net_layer_write(&tls->layer, &slice, 1);
-    if (n == UV_EAGAIN) {
-      return tls_keep_rest(tls, slice.data, slice.size) ? 0 : tls_fail(tls, UV_ENOMEM, "out of memory");
-    }
-    if (n < 0) {
-      return tls_fail(tls, (int)n, uv_strerror((int)n));
-    }
-    slice.data += n;
-    slice.size -= (size_t)n;
-  }
-  return 0;
-}
-
-static int tls_flush(struct net_layer *layer) {
-  struct tls_layer *tls = tls_of(layer);
-  while (tls->rest) {
-    const struct mdm_slice slice = {.data = tls->rest + tls->rest_sent, .size = tls->rest_size - tls->rest_sent};
-    const ssize_t n = net_layer_write(layer, &slice, 1);
-    if (n == UV_EAGAIN) {
-      return UV_EAGAIN;
-    }
-    if (n < 0) {
-      return tls_fail(tls, (int)n, uv_strerror((int)n));
-    }
-    tls->rest_sent += (size_t)n;
-    if (tls->rest_sent == tls->rest_size) {
-      free(tls->rest);
-      tls->rest = NULL;
-      tls->rest_size = 0;
-      tls->rest_sent = 0;
-    }
-  }
-  if (tls->read_wants_room) {
-    tls->read_wants_room = false;
-    net_layer_wake(layer, true, false);
-  }
-  return 0;
-}
-
-static bool tls_holding(const struct net_layer *layer) {
-  return tls_of(layer)->rest != NULL;
-}
-
 /* ---- handshake ---- */
 static int tls_handshake(struct net_layer *layer) {
   struct tls_layer *tls = tls_of(layer);
@@ -388,11 +81,11 @@ static int tls_handshake(struct net_layer *layer) {
     const int why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl, done);
     if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) {
       const int error = tls_fail_ssl(tls);
-      (void)tls_push_out(tls); /* the alert that tells the peer; the first error stays */
+      (void)tls_bio_push_out(tls); /* the alert that tells the peer; the first error stays */
       return error;
     }
     tls->established = why == SSL_ERROR_NONE;
-    const int error = tls_push_out(tls);
+    const int error = tls_bio_push_out(tls);
     if (error) {
       return error;
     }
@@ -434,10 +127,10 @@ static ssize_t tls_read(struct net_layer *layer, void *buffer, size_t capacity) 
     const int why = SSL_get_error(tls->ssl, 0);
     if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE && why != SSL_ERROR_ZERO_RETURN) {
       const int failure = tls_fail_ssl(tls);
-      (void)tls_push_out(tls); /* the alert; the first error stays */
+      (void)tls_bio_push_out(tls); /* the alert; the first error stays */
       return got > 0 ? (ssize_t)got : failure;
     }
-    const int pushed = tls_push_out(tls);
+    const int pushed = tls_bio_push_out(tls);
     if (why == SSL_ERROR_WANT_WRITE && !pushed && !tls->rest) {
       continue; /* OpenSSL had something to say and depth.out was full; it has room now */
     }
@@ -450,7 +143,7 @@ static ssize_t tls_read(struct net_layer *layer, void *buffer, size_t capacity) 
     }
     return why == SSL_ERROR_ZERO_RETURN ? UV_EOF : UV_EAGAIN;
   }
-  const int pushed = tls_push_out(tls);
+  const int pushed = tls_bio_push_out(tls);
   return got > 0 ? (ssize_t)got : pushed;
 }
 
@@ -474,13 +167,13 @@ static const uint8_t *cursor_take(struct slice_cursor *cursor, uint8_t *staging,
   const bool last = cursor->index + 1 >= cursor->count;
   if (here >= JOIN_BELOW || last) {
     const uint8_t *data = here > 0 ? cursor->slices[cursor->index].data + cursor->offset : NULL;
-    *size = here < RECORD_PLAIN ? here : RECORD_PLAIN;
+    *size = here < TLS_RECORD_PLAIN ? here : TLS_RECORD_PLAIN;
     cursor->offset += *size;
     return data;
   }
   size_t joined = 0;
-  while (here > 0 && joined < RECORD_PLAIN) {
-    const size_t n = here < RECORD_PLAIN - joined ? here : RECORD_PLAIN - joined;
+  while (here > 0 && joined < TLS_RECORD_PLAIN) {
+    const size_t n = here < TLS_RECORD_PLAIN - joined ? here : TLS_RECORD_PLAIN - joined;
     memcpy(staging + joined, cursor->slices[cursor->index].data + cursor->offset, n);
     cursor->offset += n;
     joined += n;
@@ -493,18 +186,18 @@ static const uint8_t *cursor_take(struct slice_cursor *cursor, uint8_t *staging,
 static ssize_t tls_write(struct net_layer *layer, const struct mdm_slice *slices, size_t count) {
   struct tls_layer *tls = tls_of(layer);
   struct slice_cursor cursor = {.slices = slices, .count = count};
-  const struct tls_depth *depth = depth_of(tls);
+  const struct tls_depth *depth = tls_depth_of(tls);
   size_t taken = 0;
   int error = tls_ready(tls);
   if (!error && tls->rest) {
-    error = tls_flush(layer);
+    error = tls_bio_flush(tls);
   }
   if (error) {
     return error;
   }
-  while (taken < WRITE_MAX && OUT_SIZE - depth->out_size >= RECORD_PLAIN + RECORD_SPARE) {
+  while (taken < TLS_WRITE_MAX && TLS_OUT_SIZE - depth->out_size >= TLS_RECORD_PLAIN + TLS_RECORD_SPARE) {
     size_t size, written;
-    const uint8_t *data = cursor_take(&cursor, scratch_of(tls)->staging, &size);
+    const uint8_t *data = cursor_take(&cursor, tls_scratch_of(tls)->staging, &size);
     if (size == 0) {
       break;
     }
@@ -515,13 +208,21 @@ static ssize_t tls_write(struct net_layer *layer, const struct mdm_slice *slices
     }
     taken += size;
   }
-  error = tls_push_out(tls);
+  error = tls_bio_push_out(tls);
   return error ? error : (ssize_t)taken;
+}
+
+static int tls_flush(struct net_layer *layer) {
+  return tls_bio_flush(tls_of(layer));
+}
+
+static bool tls_holding(const struct net_layer *layer) {
+  return tls_of(layer)->rest != NULL;
 }
 
 static bool tls_pending(const struct net_layer *layer) {
   const struct tls_layer *tls = tls_of(layer);
-  return SSL_pending(tls->ssl) > 0 || tls_has_ciphertext(tls);
+  return SSL_pending(tls->ssl) > 0 || tls_bio_has_ciphertext(tls);
 }
 
 static int tls_shutdown(struct net_layer *layer) {
@@ -532,13 +233,13 @@ static int tls_shutdown(struct net_layer *layer) {
   if (!tls->established) {
     return 0; /* no session, no goodbye: the peer sees the FIN */
   }
-  int error = tls_flush(layer);
+  int error = tls_bio_flush(tls);
   if (!error && !tls->goodbye_sent) {
     tls->goodbye_sent = true;
     ERR_clear_error();
     (void)SSL_shutdown(tls->ssl); /* writes close_notify; the peer's is read by tls_read */
     ERR_clear_error();
-    error = tls_push_out(tls);
+    error = tls_bio_push_out(tls);
     if (!error && tls->rest) {
       error = UV_EAGAIN;
     }
@@ -548,19 +249,14 @@ static int tls_shutdown(struct net_layer *layer) {
 
 static void tls_free(struct net_layer *layer) {
   struct tls_layer *tls = tls_of(layer);
-  struct tls_depth *depth = depth_of(tls);
-  if (depth->in_owner == tls) {
-    depth->in_owner = NULL;
-  }
+  tls_bio_clean(tls);
   SSL_free(tls->ssl);
   net_tls_context_unref(tls->context);
-  free(tls->saved);
-  free(tls->rest);
   free(tls->error_text);
   free(tls);
 }
 
-static const struct net_layer_ops tls_ops = {
+const struct net_layer_ops net_tls_layer_ops = {
     .name = "tls",
     .read = tls_read,
     .write = tls_write,
@@ -627,12 +323,12 @@ static int tls_configure(struct tls_layer *tls, const struct net_tls_options *op
 int net_tls_push(struct net_conn *conn, struct net_tls_context *context, const struct net_tls_options *options) {
   unsigned depth = 0;
   for (const struct net_layer *layer = net_conn_top(conn); layer; layer = layer->below) {
-    depth += layer->ops == &tls_ops;
+    depth += layer->ops == &net_tls_layer_ops;
   }
   if (depth >= NET_TLS_DEPTH_MAX) {
     return UV_E2BIG;
   }
-  int error = scratch_prepare(net_conn_loop(conn), depth);
+  int error = tls_scratch_prepare(net_conn_loop(conn), depth);
   if (error) {
     return error;
   }
@@ -640,16 +336,14 @@ int net_tls_push(struct net_conn *conn, struct net_tls_context *context, const s
   if (!tls) {
     return UV_ENOMEM;
   }
-  tls->layer.ops = &tls_ops;
+  tls->layer.ops = &net_tls_layer_ops;
   tls->depth = (uint8_t)depth;
   tls->ssl = SSL_new(context->ssl);
-  BIO *bio = tls->ssl ? BIO_new(net_conn_loop(conn)->private_->tls->method) : NULL;
+  BIO *bio = tls->ssl ? tls_bio_new(net_conn_loop(conn), tls) : NULL;
   if (!bio) {
     error = UV_ENOMEM;
     goto failed;
   }
-  BIO_set_data(bio, tls);
-  BIO_set_init(bio, 1);
   SSL_set_bio(tls->ssl, bio, bio);
   error = tls_configure(tls, options);
   if (error) {
@@ -668,7 +362,7 @@ failed:
 
 /* ---- asking ---- */
 static struct tls_layer *tls_top(const struct net_conn *conn) {
-  struct net_layer *layer = net_conn_layer(conn, &tls_ops);
+  struct net_layer *layer = net_conn_layer(conn, &net_tls_layer_ops);
   return layer ? tls_of(layer) : NULL;
 }
 
