@@ -53,6 +53,9 @@ static void the_minimum_round_trip_forgets_after_30_s(void **state) {
     ping(pair, 20000);
   }
   assert_int_equal(mdm_mux_rtt_min_us(pair->client.mux), 20000);
+  pair->clock += 60u * 1000000u; /* nor does it remember across a silence */
+  ping(pair, 50000);
+  assert_int_equal(mdm_mux_rtt_min_us(pair->client.mux), 50000);
   pair_end(pair);
 }
 
