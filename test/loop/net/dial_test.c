@@ -333,6 +333,35 @@ static void a_proxy_that_does_not_let_us_through_is_quoted(void **state) {
   }
 }
 
+/* RFC 9110 section 9.3.6: a 2xx to CONNECT has no body, whatever its fields say; the target may speak first. */
+static void what_comes_behind_the_proxys_answer_is_kept(void **state) {
+  struct rig *rig = *state;
+  static const char *const answers[] = {
+      "HTTP/1.1 200 OK\r\n\r\nSSH-2.0",
+      "HTTP/1.0 200 OK\r\nX-Empty:\r\nContent-Length: 0\r\n\r\nSSH-2.0",
+      "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nSSH-2.0",
+      "HTTP/1.1 299 Odd\r\nTransfer-Encoding: chunked\r\n\r\nSSH-2.0",
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nSSH-2.0",
+  };
+  for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+    struct fake fake = {.mode = FAKE_ANSWER, .answer = answers[i]};
+    char got[64];
+    fake_open(&fake, rig);
+    struct net_proxy proxy = proxy_at(&fake, NULL, NULL);
+    struct net_dial_request request = to(rig, NET_CARRIER_NONE, "127.0.0.1", 22);
+    request.proxy = &proxy;
+    rig_dial(rig, &request);
+    assert_string_equal(rig->dial_reason, "");
+    if (net_conn_read(rig->dialled, got, sizeof got) != 7 || memcmp(got, "SSH-2.0", 7) != 0) {
+      fail_msg("lost behind %s", answers[i]);
+    }
+    net_conn_close(rig->dialled, false);
+    rig->dialled = NULL;
+    net_proxy_clean(&proxy);
+    fake_close(&fake);
+  }
+}
+
 static void a_proxy_that_is_not_there_is_named(void **state) {
   struct rig *rig = *state;
   struct fake nowhere = {.port = a_closed_port()};
@@ -398,6 +427,7 @@ int main(void) {
       TEST(the_upgrade_names_host_and_path),
       TEST(links_pass_a_proxy_that_wants_a_password),
       TEST(a_proxy_that_does_not_let_us_through_is_quoted),
+      TEST(what_comes_behind_the_proxys_answer_is_kept),
       TEST(a_proxy_that_is_not_there_is_named),
       TEST(a_proxy_that_cuts_ends_the_link),
   };
