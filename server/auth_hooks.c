@@ -145,10 +145,10 @@ static int users_open(struct auth_hooks *hooks, struct worker *worker, struct au
   return 0;
 }
 
-static int http_open(const struct mdm_auth_hook *hook, const char *url, const struct server_config *config, struct worker *worker,
-                     struct auth_hook_entry *entry, char *error, size_t error_size) {
+static int http_open(const struct mdm_auth_hook *hook, const char *url, struct worker *worker, struct auth_hook_entry *entry, char *error,
+                     size_t error_size) {
   struct auth_http *http = NULL;
-  if (auth_http_open(&http, &worker->loop, url, (const char *const *)config->auth_fields, config->auth_fields_count, error, error_size) != 0) {
+  if (auth_http_open(&http, &worker->loop, url, &worker->config, error, error_size) != 0) {
     return -1;
   }
   *entry = (struct auth_hook_entry){.hook = hook, .self = http};
@@ -167,13 +167,13 @@ int auth_hooks_open(struct auth_hooks *hooks, struct worker *worker, char *error
     count++;
   }
   if (config->auth_login_url != NULL) {
-    if (http_open(&auth_http_login_hook, config->auth_login_url, config, worker, &entries[count], error, error_size) != 0) {
+    if (http_open(&auth_http_login_hook, config->auth_login_url, worker, &entries[count], error, error_size) != 0) {
       goto failed;
     }
     count++;
   }
   if (config->auth_url != NULL) {
-    if (http_open(&auth_http_visit_hook, config->auth_url, config, worker, &entries[count], error, error_size) != 0) {
+    if (http_open(&auth_http_visit_hook, config->auth_url, worker, &entries[count], error, error_size) != 0) {
       goto failed;
     }
     count++;

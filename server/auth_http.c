@@ -115,7 +115,7 @@ void http_close(void *self) {
   free(http);
 }
 
-int auth_http_open(struct auth_http **out, struct net_loop *loop, const char *url, const char *const *fields, size_t fields_count, char *error,
+int auth_http_open(struct auth_http **out, struct net_loop *loop, const char *url, struct server_config *const *config, char *error,
                    size_t error_size) {
   struct auth_http *http = calloc(1, sizeof *http);
   *out = NULL;
@@ -123,8 +123,7 @@ int auth_http_open(struct auth_http **out, struct net_loop *loop, const char *ur
     snprintf(error, error_size, "out of memory");
     return -1;
   }
-  http->fields = fields;
-  http->fields_count = fields_count;
+  http->config = config;
   if (auth_pool_open(&http->pool, loop, url, error, error_size) != 0) {
     free(http);
     return -1;

@@ -6,6 +6,7 @@
 #ifndef SERVER_AUTH_HTTP_H
 #define SERVER_AUTH_HTTP_H
 
+#include "config.h"
 #include "loop.h"
 #include "mdm/auth.h"
 
@@ -13,9 +14,9 @@ struct auth_http;
 extern const struct mdm_auth_hook auth_http_visit_hook;
 extern const struct mdm_auth_hook auth_http_login_hook;
 
-/* url: http://HOST[:PORT][/PATH] or https. `fields` must live as long. The result is the `self` of one of the hooks: the chain closes it.
- * 0, or -1 with a sentence. */
-int auth_http_open(struct auth_http **out, struct net_loop *loop, const char *url, const char *const *fields, size_t fields_count, char *error,
+/* url: http://HOST[:PORT][/PATH] or https. `config` is where the worker keeps its current configuration (whose auth_fields may go on to origins).
+ * The result is the `self` of one of the hooks: the chain closes it. 0, or -1 with a sentence. */
+int auth_http_open(struct auth_http **out, struct net_loop *loop, const char *url, struct server_config *const *config, char *error,
                    size_t error_size);
 
 #endif

@@ -12,8 +12,7 @@
 
 struct auth_http {
   struct auth_pool *pool;
-  const char *const *fields; /* that may go on to the origin */
-  size_t fields_count;
+  struct server_config *const *config; /* the worker's current one */
 };
 
 /* A request in the making. A failure sticks, and is looked at once at the end. */

@@ -102,8 +102,9 @@ static void visit_write(const struct auth_http *http, const struct mdm_auth_ques
 static void visit_allow(const struct auth_http *http, const struct auth_reply *reply, struct mdm_auth_call *call) {
   struct mdm_auth_field kept[AUTH_REPLY_FIELDS];
   struct mdm_auth_answer answer = {.allow = true, .origin_fields = kept};
+  const struct server_config *config = *http->config;
   for (size_t i = 0; i < reply->fields_count; i++) {
-    if (text_in(&reply->fields[i].name, http->fields, http->fields_count)) {
+    if (text_in(&reply->fields[i].name, (const char *const *)config->auth_fields, config->auth_fields_count)) {
       kept[answer.origin_fields_count++] = reply->fields[i];
     }
   }

@@ -118,16 +118,21 @@ struct bench {
   struct stub stub;
   struct auth_chain *chain;
   mdm_mux_budget *budget;
+  struct server_config storage, *config;
 };
 
 static void bench_open(struct bench *bench, const struct mdm_auth_hook *hook, uint32_t deadline_ms) {
-  static const char *const fields[] = {"X-Auth-User", "X-Auth-Groups"};
+  static char user[] = "X-Auth-User", groups[] = "X-Auth-Groups";
+  static char *fields[] = {user, groups};
   struct auth_hook_entry entry = {.hook = hook};
   struct sockaddr_in address;
   struct sockaddr_storage bound;
   int size = sizeof bound;
   char url[64], error[256];
   memset(bench, 0, sizeof *bench);
+  bench->config = &bench->storage;
+  bench->storage.auth_fields = fields;
+  bench->storage.auth_fields_count = 2;
   bench->budget = mdm_mux_budget_new(1 << 20, NULL);
   assert_int_equal(net_loop_init(&bench->loop, NULL, mdm_mux_pool_new(bench->budget, NULL), NULL), 0);
   uv_tcp_init(bench->loop.uv, &bench->stub.listener);
@@ -139,7 +144,7 @@ static void bench_open(struct bench *bench, const struct mdm_auth_hook *hook, ui
   bench->stub.port = ntohs(((struct sockaddr_in *)&bound)->sin_port);
   snprintf(url, sizeof url, "http://127.0.0.1:%u/check?x=1", bench->stub.port);
   struct auth_http *http;
-  assert_int_equal(auth_http_open(&http, &bench->loop, url, fields, 2, error, sizeof error), 0);
+  assert_int_equal(auth_http_open(&http, &bench->loop, url, &bench->config, error, sizeof error), 0);
   entry.self = http;
   assert_int_equal(auth_chain_open(&bench->chain, &bench->loop, &entry, 1, false, deadline_ms, error, sizeof error), 0);
 }
@@ -425,7 +430,7 @@ static void urls_are_judged(void **state) {
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     struct auth_http *http;
     char error[256] = "";
-    assert_int_equal(auth_http_open(&http, &loop, bad[i], NULL, 0, error, sizeof error), -1);
+    assert_int_equal(auth_http_open(&http, &loop, bad[i], NULL, error, sizeof error), -1);
     assert_true(error[0] != '\0');
   }
   net_loop_clean(&loop);
