@@ -286,7 +286,7 @@ static void want_output_is_told_once(void **state) {
   solo_end(solo);
 }
 
-static mdm_stream *bystander;
+static mdm_stream *bystander, *finisher;
 
 static bool turn_with_control_between(mdm_stream *stream) {
   size_t capacity;
@@ -296,6 +296,7 @@ static bool turn_with_control_between(mdm_stream *stream) {
   memset(p, 'a', 500);
   mdm_stream_reset(bystander, MDM_RESET_CANCEL, false); /* a frame of another stream, while the room is out */
   memset(p + 500, 'b', 500);
+  mdm_stream_finish(finisher);
   mdm_stream_commit(stream, 1000);
   return false;
 }
@@ -310,12 +311,14 @@ static void control_made_during_a_reserve_does_not_harm_it(void **state) {
   mdm_stream *stream;
   assert_int_equal(mdm_stream_open(solo->side.mux, &open, &ops, NULL, &stream), 0);
   assert_int_equal(mdm_stream_open(solo->side.mux, &open, &ops, NULL, &bystander), 0);
+  assert_int_equal(mdm_stream_open(solo->side.mux, &open, &ops, NULL, &finisher), 0);
   mdm_stream_ready(stream);
   size_t size = solo_output(solo, out, sizeof out);
   assert_int_equal(frames_count(out, size, FRAME_RESET), 1);
-  assert_int_equal(frames_count(out, size, FRAME_DATA), 1);
+  assert_int_equal(frames_count(out, size, FRAME_DATA), 2); /* ours, and the other's FIN */
   assert_true(frames_find(out, size, FRAME_DATA, 0, &frame));
   assert_int_equal(frame.size, 1008);
+  assert_int_equal(frame.data[3], 0);
   for (size_t i = 0; i < 1000; i++)
     assert_int_equal(frame.data[8 + i], i < 500 ? 'a' : 'b');
   solo_end(solo);
