@@ -33,6 +33,7 @@ struct origin {
   struct net_dial *dial;
   struct service_entry *entry; /* until connected */
   struct mdm_address visitor;
+  uint32_t id; /* the stream's, for the log */
   struct net_timer timer;
   uint64_t deadline_ms;
   enum origin_state state;
@@ -105,7 +106,7 @@ origin_log(const struct origin *origin, enum net_log_level level, const char *wh
     return;
   const struct net_log_actor actor = {
       .kind = "origin",
-      .id = origin->stream != NULL ? mdm_stream_id(origin->stream) : 0,
+      .id = origin->id,
       .state = state_names[origin->state],
   };
   net_log_write(log, level, &actor, "%s", what);
@@ -115,7 +116,7 @@ static void
 origin_enter(struct origin *origin, enum origin_state state)
 {
   origin->state = state;
-  origin_log(origin, NET_LOG_DEBUG, state_names[state]);
+  origin_log(origin, NET_LOG_DEBUG, "entered");
 }
 
 static void
@@ -325,7 +326,7 @@ origin_fail(struct origin *origin, enum mdm_reset code, const char *reason)
   struct net_log *log = origin->pool->loop->log;
   if (net_log_enabled(log, NET_LOG_INFO)) {
     char target[TARGET_TEXT];
-    const struct net_log_actor actor = {"origin", mdm_stream_id(origin->stream), state_names[origin->state]};
+    const struct net_log_actor actor = {"origin", origin->id, state_names[origin->state]};
     net_log_write(log, NET_LOG_INFO, &actor, "%s at %s: %s", origin->entry->service.name,
                   target_text(target, &origin->entry->target), reason);
   }
@@ -540,6 +541,7 @@ origin_open(struct origin_pool *pool, mdm_stream *stream, const struct mdm_open 
   if (origin == NULL)
     return MDM_RESET_INTERNAL;
   origin->stream = stream;
+  origin->id = mdm_stream_id(stream);
   origin->entry = service_entry_ref(entry);
   origin->visitor = open->visitor;
   mdm_stream_attach(stream, &origin_stream_ops, origin);
@@ -548,7 +550,7 @@ origin_open(struct origin_pool *pool, mdm_stream *stream, const struct mdm_open 
     return MDM_RESET_NONE;
   if (net_log_enabled(pool->loop->log, NET_LOG_INFO)) {
     char target[TARGET_TEXT];
-    const struct net_log_actor actor = {"origin", mdm_stream_id(stream), state_names[origin->state]};
+    const struct net_log_actor actor = {"origin", origin->id, state_names[origin->state]};
     net_log_write(pool->loop->log, NET_LOG_INFO, &actor, "%s at %s: %s", entry->service.name, target_text(target, &entry->target),
                   uv_strerror(status));
   }

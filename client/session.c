@@ -44,7 +44,7 @@ session_enter(struct session *session, enum session_state state)
   session->state = state;
   if (state != SESSION_HELLO && state != SESSION_LOGIN)
     net_timer_stop(&session->loop->wheel, &session->timer);
-  session_log(session, NET_LOG_DEBUG, "entered", state_names[state]);
+  session_log(session, NET_LOG_DEBUG, "entered", "");
 }
 
 /* ---- sending ---- */

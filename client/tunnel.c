@@ -87,7 +87,7 @@ tunnel_enter(struct tunnel *tunnel, enum tunnel_state state)
   net_timer_stop(&tunnel->loop->wheel, &tunnel->timer);
   if (state == TUNNEL_DRAIN)
     net_timer_start(&tunnel->loop->wheel, &tunnel->timer, TUNNEL_DRAIN_MS);
-  tunnel_log(tunnel, NET_LOG_DEBUG, "entered", state_names[state]);
+  tunnel_log(tunnel, NET_LOG_DEBUG, "entered", "");
 }
 
 static void
@@ -442,11 +442,13 @@ on_goaway(struct session *session, uint16_t code, const char *text)
   enum mdm_client_status status = final_status(code);
   if (session != tunnel->current && status == MDM_CLIENT_OK)
     return;
+  const char *words = goaway_words(code);
+  bool adds = text[0] != '\0' && strcmp(text, words) != 0;
   if (status != MDM_CLIENT_OK) {
-    tunnel_finally(tunnel, status, "%s%s%s", goaway_words(code), text[0] == '\0' ? "" : ": ", text);
+    tunnel_finally(tunnel, status, "%s%s%s", words, adds ? ": " : "", adds ? text : "");
     return;
   }
-  snprintf(tunnel->text, sizeof tunnel->text, "%s%s%s", goaway_words(code), text[0] == '\0' ? "" : ": ", text);
+  snprintf(tunnel->text, sizeof tunnel->text, "%s%s%s", words, adds ? ": " : "", adds ? text : "");
   if (code == MDM_GOAWAY_DRAIN && tunnel->state == TUNNEL_SERVE)
     tunnel->current_leaving = true;
   want_step(tunnel);
