@@ -210,7 +210,7 @@ void conn_on_writable(struct net_conn *conn) {
   }
 }
 
-static void conn_on_task(struct net_task *task) {
+void conn_on_task(struct net_task *task) {
   struct net_conn *conn = (struct net_conn *)(void *)((char *)task - offsetof(struct net_conn, task));
   if (conn->handshaking) {
     conn_drive(conn);
@@ -226,7 +226,7 @@ static void conn_on_task(struct net_task *task) {
   }
 }
 
-static void conn_wake(struct net_conn *conn, bool readable, bool writable) {
+void conn_wake(struct net_conn *conn, bool readable, bool writable) {
   conn->wake_readable |= readable;
   conn->wake_writable |= writable;
   if (!conn->closing) {
@@ -366,6 +366,10 @@ void conn_on_closed(struct net_conn *conn) {
   if (conn->ops->closed) {
     conn->ops->closed(conn);
   }
+  conn_free(conn);
+}
+
+void conn_free(struct net_conn *conn) {
   for (struct net_layer *layer = conn->top; layer;) {
     struct net_layer *below = layer->below;
     layer->ops->free(layer);

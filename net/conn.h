@@ -69,6 +69,16 @@ void net_conn_set_watcher(struct net_conn *conn, void (*gone)(void *arg), void *
  * pushed afterwards reads them. Copied; at most 64 KiB. Brings a readable event. */
 int net_conn_unread(struct net_conn *conn, const void *data, size_t size);
 
+/* Handing over to another loop, with the state of the layers and what was read too far. On success `conn` is dead at once, without any
+ * event; the parcel belongs to the caller and may cross threads. UV_EBUSY during a handshake, UV_ENOTSUP with a layer that cannot
+ * travel, UV_ENOMEM: then nothing has changed. */
+struct net_parcel;
+int net_conn_detach(struct net_conn *conn, struct net_parcel **out);
+/* On the thread of the new loop; takes the parcel, also on error. Not paused; both ops->writable and ops->readable follow. */
+int net_conn_attach(struct net_conn **out, struct net_loop *loop, struct net_parcel *parcel, const struct net_conn_ops *ops,
+                    void *owner);
+void net_parcel_free(struct net_parcel *parcel); /* of one that nobody wants: closes it */
+
 int net_conn_fd(const struct net_conn *conn);
 /* Of the socket, or as PROXY said. Asked from the system at the first call: who got it from accept() saves that by set_peer. */
 const struct mdm_address *net_conn_peer(const struct net_conn *conn);
@@ -90,6 +100,10 @@ struct net_layer_ops {
   /* The following may be NULL. */
   int (*handshake)(struct net_layer *layer);      /* 0 = done (again and again), UV_EAGAIN = goes on with the next event, error */
   bool (*holding)(const struct net_layer *layer); /* keeps bytes that are still to be sent */
+  /* To another loop: `leave` takes what it has in buffers of its loop to itself, `arrive` makes what it needs on the new one; 0 or a
+   * UV_ code. In between there is no loop, and `free` may come. NULL: this kind cannot travel. */
+  int (*leave)(struct net_layer *layer);
+  int (*arrive)(struct net_layer *layer);
 };
 struct net_layer {
   const struct net_layer_ops *ops;

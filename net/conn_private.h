@@ -47,6 +47,8 @@ struct net_conn {
 
 /* ---- conn_socket.c ---- */
 int conn_socket_open(struct net_conn *conn);
+void conn_socket_leave(
+    struct net_conn *conn); /* the loop forgets the descriptor, which stays open; then conn_on_closed() */
 void conn_socket_close(struct net_conn *conn, bool reset); /* then conn_on_closed() */
 ssize_t conn_socket_read(struct net_conn *conn, void *buffer, size_t capacity);
 ssize_t conn_socket_write(struct net_conn *conn, const struct mdm_slice *slices, size_t count);
@@ -58,6 +60,10 @@ void conn_on_readable(struct net_conn *conn);
 void conn_on_writable(struct net_conn *conn);
 void conn_on_hangup(struct net_conn *conn, int error);
 void conn_on_closed(struct net_conn *conn);
+void conn_on_task(struct net_task *task);
+/* ---- conn.c ---- */
+void conn_wake(struct net_conn *conn, bool readable, bool writable);
+void conn_free(struct net_conn *conn);                         /* with layers and unread bytes */
 static inline bool conn_listens(const struct net_conn *conn) { /* a handshake reads even if its owner pauses */
   return !conn->paused || conn->handshaking;
 }

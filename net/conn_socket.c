@@ -164,10 +164,15 @@ static void socket_on_closed(uv_handle_t *handle) {
   conn_on_closed(handle->data);
 }
 
-void conn_socket_close(struct net_conn *conn, bool reset) {
-  uv_close((uv_handle_t *)&conn->poll, socket_on_closed); /* leaves epoll here and now: the descriptor may go */
-  platform_socket_close(conn->fd, reset);
+void conn_socket_leave(struct net_conn *conn) {
+  uv_close((uv_handle_t *)&conn->poll, socket_on_closed); /* leaves epoll here and now */
   conn->fd = -1;
+}
+
+void conn_socket_close(struct net_conn *conn, bool reset) {
+  const int fd = conn->fd;
+  conn_socket_leave(conn);
+  platform_socket_close(fd, reset);
 }
 
 ssize_t conn_socket_read(struct net_conn *conn, void *buffer, size_t capacity) {

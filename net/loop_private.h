@@ -19,7 +19,7 @@ struct net_loop_private {
   struct net_task tail;                   /* a sentinel, so that a task can leave without knowing its loop */
   uint64_t now_us;                        /* 0 = to be read afresh */
 
-  /* TLS keeps its buffers and BIO method here; made at the first use, freed with the loop. */
+  /* TLS keeps its buffers here; made at the first use, freed with the loop. */
   struct net_tls_scratch *tls;
   void (*tls_free)(struct net_tls_scratch *scratch);
 };

@@ -256,6 +256,14 @@ static void tls_free(struct net_layer *layer) {
   free(tls);
 }
 
+static int tls_leave(struct net_layer *layer) {
+  return tls_bio_leave(tls_of(layer));
+}
+
+static int tls_arrive(struct net_layer *layer) {
+  return tls_scratch_prepare(net_conn_loop(layer->conn), tls_of(layer)->depth);
+}
+
 const struct net_layer_ops net_tls_layer_ops = {
     .name = "tls",
     .read = tls_read,
@@ -266,6 +274,8 @@ const struct net_layer_ops net_tls_layer_ops = {
     .free = tls_free,
     .handshake = tls_handshake,
     .holding = tls_holding,
+    .leave = tls_leave,
+    .arrive = tls_arrive,
 };
 
 /* ---- making one ---- */
@@ -339,7 +349,7 @@ int net_tls_push(struct net_conn *conn, struct net_tls_context *context, const s
   tls->layer.ops = &net_tls_layer_ops;
   tls->depth = (uint8_t)depth;
   tls->ssl = SSL_new(context->ssl);
-  BIO *bio = tls->ssl ? tls_bio_new(net_conn_loop(conn), tls) : NULL;
+  BIO *bio = tls->ssl ? tls_bio_new(tls) : NULL;
   if (!bio) {
     error = UV_ENOMEM;
     goto failed;

@@ -38,7 +38,6 @@ static void scratch_free(struct net_tls_scratch *scratch) {
     sodium_memzero(scratch->staging, TLS_RECORD_PLAIN);
     free(scratch->staging);
   }
-  BIO_meth_free(scratch->method);
   free(scratch);
 }
 
@@ -48,14 +47,25 @@ static struct net_tls_scratch *scratch_new(void) {
     return NULL;
   }
   scratch->staging = malloc(TLS_RECORD_PLAIN);
-  scratch->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "mdm connection");
-  if (!scratch->staging || !scratch->method || BIO_meth_set_read(scratch->method, tls_bio_read) != 1 ||
-      BIO_meth_set_write(scratch->method, tls_bio_write) != 1 ||
-      BIO_meth_set_ctrl(scratch->method, tls_bio_ctrl) != 1) {
+  if (!scratch->staging) {
     scratch_free(scratch);
     return NULL;
   }
   return scratch;
+}
+
+/* OpenSSL's table of our functions: made once a process, because a session may move between loops. */
+static BIO_METHOD *bio_method;
+static uv_once_t bio_method_once = UV_ONCE_INIT;
+
+static void bio_make_method(void) {
+  BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "mdm connection");
+  if (method && (BIO_meth_set_read(method, tls_bio_read) != 1 || BIO_meth_set_write(method, tls_bio_write) != 1 ||
+                 BIO_meth_set_ctrl(method, tls_bio_ctrl) != 1)) {
+    BIO_meth_free(method);
+    method = NULL;
+  }
+  bio_method = method;
 }
 
 /* Makes what a layer at this depth needs on this loop. */
@@ -96,6 +106,14 @@ static void depth_evict(struct tls_depth *depth) {
   memcpy(owner->saved, depth->in + depth->in_taken, left);
   owner->saved_size = left;
   owner->saved_taken = 0;
+}
+
+int tls_bio_leave(struct tls_layer *tls) {
+  struct tls_depth *depth = tls_depth_of(tls);
+  if (depth->in_owner == tls) {
+    depth_evict(depth);
+  }
+  return tls->failed == UV_ENOMEM ? UV_ENOMEM : 0;
 }
 
 bool tls_bio_has_ciphertext(const struct tls_layer *tls) {
@@ -256,16 +274,19 @@ int tls_bio_flush(struct tls_layer *tls) {
 }
 
 void tls_bio_clean(struct tls_layer *tls) {
-  struct tls_depth *depth = tls_depth_of(tls);
-  if (depth->in_owner == tls) {
-    depth->in_owner = NULL;
+  if (net_conn_loop(tls->layer.conn)) { /* else it is on its way, and has left its loop's buffers */
+    struct tls_depth *depth = tls_depth_of(tls);
+    if (depth->in_owner == tls) {
+      depth->in_owner = NULL;
+    }
   }
   free(tls->saved);
   free(tls->rest);
 }
 
-BIO *tls_bio_new(struct net_loop *loop, struct tls_layer *tls) {
-  BIO *bio = BIO_new(loop->private_->tls->method);
+BIO *tls_bio_new(struct tls_layer *tls) {
+  uv_once(&bio_method_once, bio_make_method);
+  BIO *bio = bio_method ? BIO_new(bio_method) : NULL;
   if (bio) {
     BIO_set_data(bio, tls);
     BIO_set_init(bio, 1);

@@ -44,7 +44,6 @@ struct tls_depth {
 };
 
 struct net_tls_scratch {
-  BIO_METHOD *method;
   uint8_t *staging;
   struct tls_depth depths[NET_TLS_DEPTH_MAX];
 };
@@ -70,12 +69,13 @@ int tls_fail(struct tls_layer *tls, int error, const char *text);
 /* ---- tls_bio.c ---- */
 int tls_scratch_prepare(struct net_loop *loop,
                         unsigned depth); /* what a layer at this depth needs on this loop; 0 or UV_ENOMEM */
-BIO *tls_bio_new(struct net_loop *loop, struct tls_layer *tls); /* NULL: out of memory */
+BIO *tls_bio_new(struct tls_layer *tls); /* NULL: out of memory */
 bool tls_bio_has_ciphertext(const struct tls_layer *tls);
 /* Sends what OpenSSL has put into depth.out and keeps what the one below does not take: 0, or an error of the one
  * below. */
 int tls_bio_push_out(struct tls_layer *tls);
 int tls_bio_flush(struct tls_layer *tls); /* the remainder: 0 = gone, UV_EAGAIN, error */
+int tls_bio_leave(struct tls_layer *tls); /* takes its bytes out of the loop's buffers; 0 or UV_ENOMEM */
 void tls_bio_clean(struct tls_layer *tls);
 
 #endif

@@ -423,6 +423,77 @@ static void test_unread_bytes_come_first_and_below_a_later_layer(void **state) {
   pair_close(&pair);
 }
 
+/* ---- to another loop ---- */
+static bool server_began(const struct pair *pair) {
+  return pair->server.received > 100000 && pair->server.sent > 0;
+}
+
+static void check_hand_over(unsigned tls_layers) {
+  struct pair pair;
+  struct net_loop other;
+  struct net_parcel *parcel;
+  pair_open(&pair, tls_layers);
+  assert_int_equal(net_loop_init(&other, NULL, NULL, NULL), 0);
+  pair.client.to_send = 2000000;
+  pair.server.to_send = 2000000;
+  pair.client.shuts_down = pair.server.shuts_down = true;
+  pair.server.read_max = 5000;
+  pair.server.slow = true; /* so that something is left in the layers and in the kernel, both ways */
+  if (tls_layers > 0) {
+    assert_int_equal(net_conn_detach(pair.server.conn, &parcel), UV_EBUSY);
+  }
+  peer_write(&pair.client);
+  peer_write(&pair.server);
+  pair_run_until(&pair, server_began);
+  net_timer_stop(&pair.loop.wheel, &pair.server.resume_timer);
+  net_task_cancel(&pair.server.resume_task);
+  const uint8_t back = stream_byte(pair.server.seed_in, pair.server.received - 1);
+  assert_int_equal(net_conn_unread(pair.server.conn, &back, 1), 0);
+  pair.server.received--;
+  assert_int_equal(net_conn_detach(pair.server.conn, &parcel), 0);
+  uv_run(pair.loop.uv, UV_RUN_NOWAIT); /* the old watcher goes */
+  pair.server.loop = &other;
+  assert_int_equal(net_conn_attach(&pair.server.conn, &other, parcel, peer_events(), &pair.server), 0);
+  assert_ptr_equal(net_conn_loop(pair.server.conn), &other);
+  const uint64_t end = uv_hrtime() + UINT64_C(20000000000);
+  while (!pair_finished(&pair) && uv_hrtime() < end) {
+    uv_run(pair.loop.uv, UV_RUN_NOWAIT);
+    uv_run(other.uv, UV_RUN_NOWAIT);
+  }
+  assert_true(pair_finished(&pair));
+  assert_int_equal(pair.server.error, 0);
+  assert_int_equal(pair.client.error, 0);
+  assert_false(pair.server.corrupt);
+  assert_false(pair.client.corrupt);
+  net_timer_stop(&other.wheel, &pair.server.resume_timer);
+  net_task_cancel(&pair.server.resume_task);
+  net_conn_close(pair.server.conn, false);
+  uv_run(other.uv, UV_RUN_DEFAULT);
+  net_loop_clean(&other);
+  pair_close(&pair);
+}
+
+static void test_a_connection_moves_to_another_loop_whole(void **state) {
+  (void)state;
+  check_hand_over(0);
+  check_hand_over(1);
+  check_hand_over(2);
+}
+
+static void test_a_parcel_that_nobody_wants_closes_the_connection(void **state) {
+  struct pair pair;
+  struct net_parcel *parcel;
+  (void)state;
+  pair_open(&pair, 1);
+  pair_run_until(&pair, both_established);
+  assert_int_equal(net_conn_detach(pair.client.conn, &parcel), 0);
+  pair.client.conn = NULL; /* no event tells of it */
+  net_parcel_free(parcel);
+  pair_run_until(&pair, server_ended);
+  assert_int_equal(pair.server.error, UV_ECONNRESET);
+  pair_close(&pair);
+}
+
 /* ---- closing ---- */
 static void close_itself(struct net_conn *conn) {
   net_conn_close(conn, false);
@@ -513,6 +584,8 @@ int main(void) {
       cmocka_unit_test(test_a_new_owner_is_told_what_waits),
       cmocka_unit_test(test_a_refused_connection_is_told_to_the_writer),
       cmocka_unit_test(test_unread_bytes_come_first_and_below_a_later_layer),
+      cmocka_unit_test(test_a_connection_moves_to_another_loop_whole),
+      cmocka_unit_test(test_a_parcel_that_nobody_wants_closes_the_connection),
       cmocka_unit_test(test_close_inside_an_event_is_safe),
       cmocka_unit_test(test_many_connections_give_their_descriptors_back),
       cmocka_unit_test(test_addresses_are_those_of_the_socket),
