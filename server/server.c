@@ -63,10 +63,16 @@ static bool open_log(struct mdm_server *server) {
 }
 
 void server_notice(struct mdm_server *server, const char *line) {
+  const struct net_log_config config = {.level = NET_LOG_WARN, .format = server->config->log_format, .fd = 2};
+  struct net_log *log;
   if (server->sink != NULL)
     server->sink(NET_LOG_WARN, line, server->sink_user);
-  else if (!server->config->quiet)
+  else if (server->config->log_format == NET_LOG_TEXT && !server->config->quiet)
     fprintf(stderr, "%s\n", line);
+  else if (!server->config->quiet && (log = net_log_new(&config)) != NULL) { /* one of its own: the level of the other may be too low */
+    net_log_write(log, NET_LOG_WARN, &actor, "%s", line);
+    net_log_free(log);
+  }
 }
 
 int mdm_server_new(mdm_server **out, const struct mdm_server_options *options, char *error, size_t error_size) {

@@ -119,7 +119,8 @@ int tls_sources_find(struct tls_sources *out, const char *certificate, const cha
       return -1;
     }
     free(live);
-    qsort(out->list + given, out->count - given, sizeof *out->list, by_path);
+    if (out->count > given)
+      qsort(out->list + given, out->count - given, sizeof *out->list, by_path);
   }
   return 0;
 }

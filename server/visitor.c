@@ -38,6 +38,10 @@ static const unsigned legal[] = {
 };
 #undef TO
 
+static uint64_t linger_ms(const struct visitor *v) {
+  return v->set->side.worker->draining ? VISITOR_LINGER_DRAIN_MS : VISITOR_LINGER_MS;
+}
+
 static uint64_t state_limit_ms(const struct visitor *v, enum visitor_state state) {
   const struct server_timeouts *timeouts = &v->set->side.worker->config->timeouts;
   switch (state) {
@@ -48,7 +52,7 @@ static uint64_t state_limit_ms(const struct visitor *v, enum visitor_state state
   case VISITOR_FLUSH:
     return timeouts->write_stall_ms;
   case VISITOR_DRAIN:
-    return v->out ? timeouts->write_stall_ms : VISITOR_LINGER_MS;
+    return v->out ? timeouts->write_stall_ms : linger_ms(v);
   case VISITOR_EXCHANGE: case VISITOR_CLOSING:
     return 0;
   }
@@ -128,7 +132,7 @@ static void drain(struct visitor *v) {
   visitor_shut(v);
   if (!v->shut || shut)
     return;
-  net_timer_start(&visitor_loop(v)->wheel, &v->timer, VISITOR_LINGER_MS);
+  net_timer_start(&visitor_loop(v)->wheel, &v->timer, linger_ms(v));
   net_conn_resume(v->conn);
   if (v->eof)
     visitor_defer(v);
@@ -137,7 +141,7 @@ static void drain(struct visitor *v) {
 /* A layer may still hold bytes for a slow reader: closing would lose them. */
 static void linger_over(struct visitor *v) {
   if (v->shut && !net_conn_flushed(v->conn) && v->lingers++ < VISITOR_LINGERS_MAX)
-    net_timer_start(&visitor_loop(v)->wheel, &v->timer, VISITOR_LINGER_MS);
+    net_timer_start(&visitor_loop(v)->wheel, &v->timer, linger_ms(v));
   else
     visitor_close(v, !v->shut);
 }

@@ -10,6 +10,7 @@
 #define VISITOR_READ_SIZE 16384u       /* one read of a head; what is behind it waits in the connection */
 #define VISITOR_KEPT_MAX 8u            /* idle upstreams of one visitor */
 #define VISITOR_LINGER_MS 5000u        /* after the last answer: until the visitor has closed, too */
+#define VISITOR_LINGER_DRAIN_MS 1000u  /* the same while the server is being stopped: it waits for the last visitor */
 #define VISITOR_LINGERS_MAX 60u        /* five minutes at most for a reader that is merely slow */
 #define VISITOR_LINGER_BYTES (8u * 1024u * 1024u) /* thrown away meanwhile, so that no reset destroys the answer on its way */
 #define VISITOR_RATE_WINDOW_MS 60000u  /* of waiting for a request's body */
