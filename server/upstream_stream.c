@@ -420,6 +420,8 @@ static bool take_raw(struct upstream_stream *u, struct cursor *c) {
     size += pieces[count].size;
     cursor_pass(&at, pieces[count++].size);
   }
+  if (count == 0)
+    return true;
   size_t taken = u->base.events->raw(u->base.owner, pieces, count);
   bool all = taken == size;
   while (taken) {
