@@ -20,6 +20,14 @@ event_type(enum net_verdict verdict)
   return MDM_CLIENT_EVENT_REFUSED;
 }
 
+/* The service is served, but not all that it wanted: a custom domain was refused. */
+static void
+tell_part(const char *name, const char *reason, void (*tell)(const struct mdm_client_event *event, void *user), void *user)
+{
+  const struct mdm_client_event event = {.type = MDM_CLIENT_EVENT_WARNING, .service = name, .url = "", .user = "", .text = reason};
+  tell(&event, user);
+}
+
 void
 verdicts_tell(const struct net_services_ok *services, const struct service_map *map, struct verdicts_count *count,
               void (*tell)(const struct mdm_client_event *event, void *user), void *user)
@@ -48,6 +56,8 @@ verdicts_tell(const struct net_services_ok *services, const struct service_map *
       count->served++;
     }
     tell(&event, user);
+    if (verdict->verdict == NET_SERVICE_OK && reason[0] != '\0')
+      tell_part(name, reason, tell, user);
   }
 }
 

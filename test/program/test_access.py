@@ -97,7 +97,7 @@ class Logins(Case):
 
     def test_logins_and_claims_are_asked(self):
         o = self.origin("o")
-        server = self.start_server(lambda question: reply(body="{}"))
+        server = self.start_server(lambda question: reply(body='{"allow": true}'))
         self.client(server, "-u", "tim", f"o={o.port}", env={"MDM_TUNNEL_TOKEN": "the-secret"})
         self.assertEqual(fetch(server.http, "o.tim.localhost").status, 200)
         self.assertIn("the-secret", json.dumps(self.asked[0]))
