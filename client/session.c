@@ -233,7 +233,7 @@ link_goaway(struct net_link *link, uint32_t last_id, uint16_t code, const char *
   char sentence[NET_SENTENCE_MAX + 1];
   (void)last_id;
   net_log_escape(sentence, sizeof sentence, text, size);
-  session_log(session, NET_LOG_INFO, "the server says goodbye", sentence);
+  session_log(session, session->state == SESSION_DRAIN ? NET_LOG_DEBUG : NET_LOG_INFO, "the server says goodbye", sentence);
   if (code == MDM_GOAWAY_DRAIN && session->state == SESSION_SERVE)
     session_enter(session, SESSION_DRAIN);
   session->config.ops->goaway(session, code, sentence);

@@ -162,7 +162,7 @@ tunnel_end(struct tunnel *tunnel)
   tunnel_enter(tunnel, TUNNEL_STOPPED);
   net_task_cancel(&tunnel->step);
   if (tunnel->final_status != MDM_CLIENT_OK)
-    tunnel_log(tunnel, NET_LOG_INFO, "stopped", tunnel->text);
+    tunnel_log(tunnel, NET_LOG_DEBUG, "stopped", tunnel->text);
   else
     tunnel->text[0] = '\0';
   tell(tunnel, (struct mdm_client_event){MDM_CLIENT_EVENT_STOPPED, .status = tunnel->final_status, .text = tunnel->text});
