@@ -18,10 +18,10 @@
 #include "tunnel.h"
 #include "wake.h"
 
-#define CLIENT_HELD_MIN (16u * 1024u * 1024u) /* bytes held for slow services and links, all streams together: */
-#define CLIENT_HELD_MAX (256u * 1024u * 1024u)
-#define CLIENT_HELD_SHARE 16u                 /* this part of the memory, within these bounds */
-#define CLIENT_CLOSE_TURNS 3u                 /* iterations until every closing callback has run */
+#define CLIENT_HELD_MIN    (16u * 1024u * 1024u) /* bytes held for slow services and links, all streams together: */
+#define CLIENT_HELD_MAX    (256u * 1024u * 1024u)
+#define CLIENT_HELD_SHARE  16u /* this part of the memory, within these bounds */
+#define CLIENT_CLOSE_TURNS 3u  /* iterations until every closing callback has run */
 
 enum client_state { CLIENT_NEW, CLIENT_RUNNING, CLIENT_STOPPED, CLIENT_CLOSING };
 
@@ -40,9 +40,9 @@ struct mdm_client {
 
   char *services_file; /* NULL: none */
   bool services_file_optional;
-  char **services;     /* of the options */
+  char **services; /* of the options */
   size_t services_count;
-  char *directory;     /* names the service that has no name */
+  char *directory; /* names the service that has no name */
   struct service_map map;
   uint32_t next_id;
 
@@ -50,31 +50,25 @@ struct mdm_client {
   void (*event)(mdm_client *client, const struct mdm_client_event *event, void *user);
   void (*log_line)(enum mdm_client_log level, const char *line, void *user);
   void *user_data;
-  uv_idle_t closing;   /* counts the iterations of mdm_client_close */
+  uv_idle_t closing; /* counts the iterations of mdm_client_close */
   unsigned turns;
   bool closing_done;
   void (*closed)(void *user);
   void *closed_user;
 };
 
-void
-mdm_client_options_init(struct mdm_client_options *options)
-{
+void mdm_client_options_init(struct mdm_client_options *options) {
   *options = (struct mdm_client_options){.log_level = MDM_CLIENT_LOG_NONE};
 }
 
 /* ---- telling ---- */
-static void
-client_log(mdm_client *client, enum net_log_level level, const char *text)
-{
+static void client_log(mdm_client *client, enum net_log_level level, const char *text) {
   const struct net_log_actor actor = {"client", 0, NULL};
   net_log_write(client->log, level, &actor, "%s", text);
 }
 
 /* Every event passes here: warnings into the log, STOPPED into the state, all to the embedder. */
-static void
-client_tell(mdm_client *client, const struct mdm_client_event *event)
-{
+static void client_tell(mdm_client *client, const struct mdm_client_event *event) {
   if (event->type == MDM_CLIENT_EVENT_WARNING || event->type == MDM_CLIENT_EVENT_FINGERPRINT)
     client_log(client, NET_LOG_WARN, event->text);
   if (event->type == MDM_CLIENT_EVENT_STOPPED) {
@@ -89,31 +83,25 @@ client_tell(mdm_client *client, const struct mdm_client_event *event)
     client->event(client, event, client->user_data);
 }
 
-static void
-client_warn(mdm_client *client, const char *text)
-{
-  client_tell(client, &(struct mdm_client_event){MDM_CLIENT_EVENT_WARNING, .service = "", .url = "", .user = "", .text = text});
+static void client_warn(mdm_client *client, const char *text) {
+  client_tell(client,
+              &(struct mdm_client_event){MDM_CLIENT_EVENT_WARNING, .service = "", .url = "", .user = "", .text = text});
 }
 
-static void
-on_tunnel_event(struct tunnel *tunnel, const struct mdm_client_event *event, void *owner)
-{
+static void on_tunnel_event(struct tunnel *tunnel, const struct mdm_client_event *event, void *owner) {
   (void)tunnel;
   client_tell(owner, event);
 }
 
-static void
-on_log_line(enum net_log_level level, const char *line, void *user)
-{
+static void on_log_line(enum net_log_level level, const char *line, void *user) {
   mdm_client *client = user;
   client->log_line((enum mdm_client_log)(level + 1), line, client->user_data);
 }
 
 /* ---- the service map ---- */
 /* File and command line into a fresh map, without ids. */
-static enum mdm_client_status
-load_map(const mdm_client *client, struct service_map *map, char *error, size_t error_size)
-{
+static enum mdm_client_status load_map(const mdm_client *client, struct service_map *map, char *error,
+                                       size_t error_size) {
   int status = SERVICE_MAP_OK;
   service_map_init(map);
   if (client->services_file != NULL)
@@ -129,9 +117,7 @@ load_map(const mdm_client *client, struct service_map *map, char *error, size_t 
 }
 
 /* Entries that did not change keep their id, streams keep their connections. */
-static bool
-take_map(mdm_client *client, struct service_map *map)
-{
+static bool take_map(mdm_client *client, struct service_map *map) {
   service_map_adopt(map, &client->map, &client->next_id);
   bool changed = !service_map_equal(map, &client->map);
   service_map_clean(&client->map);
@@ -139,9 +125,7 @@ take_map(mdm_client *client, struct service_map *map)
   return changed;
 }
 
-void
-mdm_client_reload(mdm_client *client)
-{
+void mdm_client_reload(mdm_client *client) {
   struct service_map map;
   char error[1024], warning[1200];
   if (client->state != CLIENT_NEW && client->state != CLIENT_RUNNING)
@@ -157,38 +141,29 @@ mdm_client_reload(mdm_client *client)
   tunnel_announce(client->tunnel);
 }
 
-static void
-on_file_changed(struct services_watch *watch)
-{
+static void on_file_changed(struct services_watch *watch) {
   mdm_client_reload((mdm_client *)(void *)((char *)watch - offsetof(mdm_client, watch)));
 }
 
-static void
-on_wake(struct wake *wake)
-{
+static void on_wake(struct wake *wake) {
   mdm_client_poke((mdm_client *)(void *)((char *)wake - offsetof(mdm_client, wake)));
 }
 
 /* ---- making one ---- */
-static enum mdm_client_status
-out_of_memory(char *error, size_t error_size)
-{
+static enum mdm_client_status out_of_memory(char *error, size_t error_size) {
   snprintf(error, error_size, "out of memory");
   return MDM_CLIENT_RUNTIME;
 }
 
 /* The name for services without one is the directory's at the start. */
-static char *
-working_directory(void)
-{
+static char *working_directory(void) {
   char path[4096];
   size_t size = sizeof path;
   return strdup(uv_cwd(path, &size) == 0 ? path : "");
 }
 
-static enum mdm_client_status
-copy_services(mdm_client *client, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+static enum mdm_client_status copy_services(mdm_client *client, const struct mdm_client_options *options, char *error,
+                                            size_t error_size) {
   client->services_file_optional = options->services_file_optional;
   client->directory = working_directory();
   client->services = calloc(options->services_count + 1, sizeof *client->services);
@@ -206,16 +181,13 @@ copy_services(mdm_client *client, const struct mdm_client_options *options, char
   return MDM_CLIENT_CONFIG;
 }
 
-static size_t
-held_bytes_cap(void)
-{
+static size_t held_bytes_cap(void) {
   uint64_t share = platform_memory_total() / CLIENT_HELD_SHARE;
   return share < CLIENT_HELD_MIN ? CLIENT_HELD_MIN : share > CLIENT_HELD_MAX ? CLIENT_HELD_MAX : (size_t)share;
 }
 
-static enum mdm_client_status
-make_loop(mdm_client *client, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+static enum mdm_client_status make_loop(mdm_client *client, const struct mdm_client_options *options, char *error,
+                                        size_t error_size) {
   if (options->log_level != MDM_CLIENT_LOG_NONE) {
     client->log_line = options->log;
     const struct net_log_config config = {
@@ -242,9 +214,8 @@ make_loop(mdm_client *client, const struct mdm_client_options *options, char *er
   return MDM_CLIENT_OK;
 }
 
-static enum mdm_client_status
-make_client(mdm_client *client, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+static enum mdm_client_status make_client(mdm_client *client, const struct mdm_client_options *options, char *error,
+                                          size_t error_size) {
   static const struct tunnel_ops ops = {.event = on_tunnel_event};
   struct service_map map;
   enum mdm_client_status status = setup_make(&client->setup, options, error, error_size);
@@ -267,9 +238,8 @@ make_client(mdm_client *client, const struct mdm_client_options *options, char *
   return MDM_CLIENT_OK;
 }
 
-enum mdm_client_status
-mdm_client_new(mdm_client **out, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+enum mdm_client_status mdm_client_new(mdm_client **out, const struct mdm_client_options *options, char *error,
+                                      size_t error_size) {
   *out = NULL;
   if (error_size > 0)
     error[0] = '\0';
@@ -292,55 +262,42 @@ mdm_client_new(mdm_client **out, const struct mdm_client_options *options, char 
 }
 
 /* ---- running ---- */
-void
-mdm_client_start(mdm_client *client)
-{
+void mdm_client_start(mdm_client *client) {
   if (client->state != CLIENT_NEW)
     return;
   client->state = CLIENT_RUNNING;
   wake_start(&client->wake, &client->loop, on_wake);
-  if (client->services_file != NULL && services_watch_start(&client->watch, &client->loop, client->services_file, on_file_changed) != 0)
+  if (client->services_file != NULL &&
+      services_watch_start(&client->watch, &client->loop, client->services_file, on_file_changed) != 0)
     client_warn(client, "the services file is not watched: out of memory");
   tunnel_start(client->tunnel);
 }
 
-enum mdm_client_status
-mdm_client_run(mdm_client *client)
-{
+enum mdm_client_status mdm_client_run(mdm_client *client) {
   mdm_client_start(client);
   while (client->state == CLIENT_RUNNING)
     net_loop_run(&client->loop);
   return client->status;
 }
 
-void
-mdm_client_stop(mdm_client *client)
-{
+void mdm_client_stop(mdm_client *client) {
   tunnel_stop(client->tunnel);
 }
 
-void
-mdm_client_poke(mdm_client *client)
-{
+void mdm_client_poke(mdm_client *client) {
   tunnel_poke(client->tunnel);
 }
 
-bool
-mdm_client_connected(const mdm_client *client)
-{
+bool mdm_client_connected(const mdm_client *client) {
   return tunnel_is_connected(client->tunnel);
 }
 
-size_t
-mdm_client_streams(const mdm_client *client)
-{
+size_t mdm_client_streams(const mdm_client *client) {
   return tunnel_streams(client->tunnel);
 }
 
 /* ---- closing ---- */
-static void
-client_free(mdm_client *client)
-{
+static void client_free(mdm_client *client) {
   void (*closed)(void *) = client->closed;
   void *user = client->closed_user;
   mdm_mux_pool_free(client->pool);
@@ -358,9 +315,7 @@ client_free(mdm_client *client)
     closed(user);
 }
 
-static void
-on_closing_closed(uv_handle_t *handle)
-{
+static void on_closing_closed(uv_handle_t *handle) {
   mdm_client *client = handle->data;
   client->closing_done = true;
   if (!client->owns_loop)
@@ -368,9 +323,7 @@ on_closing_closed(uv_handle_t *handle)
 }
 
 /* First every connection gets its closing callbacks, then the loop's own handles do, then the memory goes. */
-static void
-on_closing_turn(uv_idle_t *idle)
-{
+static void on_closing_turn(uv_idle_t *idle) {
   mdm_client *client = idle->data;
   client->turns++;
   if (client->turns == CLIENT_CLOSE_TURNS && !client->owns_loop)
@@ -379,9 +332,7 @@ on_closing_turn(uv_idle_t *idle)
     uv_close((uv_handle_t *)idle, on_closing_closed);
 }
 
-void
-mdm_client_close(mdm_client *client, void (*closed)(void *user), void *user)
-{
+void mdm_client_close(mdm_client *client, void (*closed)(void *user), void *user) {
   if (client == NULL)
     return;
   bool was_started = client->state != CLIENT_NEW;

@@ -12,15 +12,11 @@
 
 #define TOKEN_MIN 8u /* shorter is a slip of the keyboard */
 
-void
-credentials_clean(struct credentials *credentials)
-{
+void credentials_clean(struct credentials *credentials) {
   sodium_memzero(credentials, sizeof *credentials);
 }
 
-const char *
-credentials_server(char out[static CREDENTIALS_SERVER_MAX], const char *host, uint16_t port)
-{
+const char *credentials_server(char out[static CREDENTIALS_SERVER_MAX], const char *host, uint16_t port) {
   snprintf(out, CREDENTIALS_SERVER_MAX, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
   for (char *c = out; *c != '\0'; c++)
     if (*c >= 'A' && *c <= 'Z')
@@ -28,9 +24,7 @@ credentials_server(char out[static CREDENTIALS_SERVER_MAX], const char *host, ui
   return out;
 }
 
-const char *
-credentials_token_fault(const char *token)
-{
+const char *credentials_token_fault(const char *token) {
   size_t length = strlen(token);
   if (length == 0)
     return "the token is empty";
@@ -45,9 +39,7 @@ credentials_token_fault(const char *token)
 }
 
 /* cJSON keeps copies of the tokens: they go before the memory does. */
-static void
-wipe_tree(cJSON *root)
-{
+static void wipe_tree(cJSON *root) {
   for (cJSON *entry = root == NULL ? NULL : root->child; entry != NULL; entry = entry->next) {
     cJSON *token = cJSON_GetObjectItemCaseSensitive(entry, "token");
     if (cJSON_IsString(token))
@@ -57,9 +49,7 @@ wipe_tree(cJSON *root)
 }
 
 /* 1 and *root, 0 when there is no file, -1. */
-static int
-load_tree(cJSON **root, const char *path, char *error, size_t error_size)
-{
+static int load_tree(cJSON **root, const char *path, char *error, size_t error_size) {
   char *text = NULL;
   size_t size = 0;
   *root = NULL;
@@ -87,18 +77,14 @@ load_tree(cJSON **root, const char *path, char *error, size_t error_size)
   return status == 0 ? 1 : -1;
 }
 
-static bool
-copy_text(char out[static CREDENTIALS_TEXT_MAX], const cJSON *item)
-{
+static bool copy_text(char out[static CREDENTIALS_TEXT_MAX], const cJSON *item) {
   if (!cJSON_IsString(item) || strlen(item->valuestring) >= CREDENTIALS_TEXT_MAX)
     return false;
   memcpy(out, item->valuestring, strlen(item->valuestring) + 1);
   return true;
 }
 
-int
-credentials_load(struct credentials *out, const char *path, const char *server, char *error, size_t error_size)
-{
+int credentials_load(struct credentials *out, const char *path, const char *server, char *error, size_t error_size) {
   cJSON *root;
   credentials_clean(out);
   int status = load_tree(&root, path, error, error_size);
@@ -118,20 +104,18 @@ credentials_load(struct credentials *out, const char *path, const char *server, 
   return status;
 }
 
-static cJSON *
-entry_tree(const struct credentials *credentials)
-{
+static cJSON *entry_tree(const struct credentials *credentials) {
   cJSON *entry = cJSON_CreateObject();
-  if (entry != NULL && (credentials->user[0] == '\0' || cJSON_AddStringToObject(entry, "user", credentials->user) != NULL) &&
+  if (entry != NULL &&
+      (credentials->user[0] == '\0' || cJSON_AddStringToObject(entry, "user", credentials->user) != NULL) &&
       cJSON_AddStringToObject(entry, "token", credentials->token) != NULL)
     return entry;
   cJSON_Delete(entry);
   return NULL;
 }
 
-int
-credentials_save(const struct credentials *credentials, const char *path, const char *server, char *error, size_t error_size)
-{
+int credentials_save(const struct credentials *credentials, const char *path, const char *server, char *error,
+                     size_t error_size) {
   cJSON *root;
   char *text = NULL;
   int status = load_tree(&root, path, error, error_size);

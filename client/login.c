@@ -15,9 +15,7 @@
 #define PASSWORD_MAX 1024u
 
 /* A line without its end. 0, or -1 when there is none, or it does not fit. */
-static int
-read_secret(const char *prompt, char *out, size_t capacity)
-{
+static int read_secret(const char *prompt, char *out, size_t capacity) {
   if (platform_is_terminal(0))
     return platform_read_password(prompt, out, capacity) == 0 ? 0 : -1;
   if (fgets(out, (int)capacity, stdin) == NULL)
@@ -35,9 +33,7 @@ struct attempt {
   bool accepted;
 };
 
-static void
-on_event(mdm_client *client, const struct mdm_client_event *event, void *user)
-{
+static void on_event(mdm_client *client, const struct mdm_client_event *event, void *user) {
   struct attempt *attempt = user;
   (void)client;
   if (event->type == MDM_CLIENT_EVENT_CONNECTED) {
@@ -47,9 +43,8 @@ on_event(mdm_client *client, const struct mdm_client_event *event, void *user)
   report_event(attempt->report, event);
 }
 
-static enum mdm_client_status
-save(const struct options *options, const struct credentials *credentials, const char *server, struct report *report)
-{
+static enum mdm_client_status save(const struct options *options, const struct credentials *credentials,
+                                   const char *server, struct report *report) {
   char error[1024], line[1400];
   const char *name = options->credentials == NULL ? CREDENTIALS_DEFAULT_FILE : options->credentials;
   char *path = net_path_expand(name);
@@ -70,9 +65,7 @@ save(const struct options *options, const struct credentials *credentials, const
 }
 
 /* One login as `attempt->credentials`, nothing served. */
-static enum mdm_client_status
-try_login(struct attempt *attempt, struct mdm_client_options *client_options)
-{
+static enum mdm_client_status try_login(struct attempt *attempt, struct mdm_client_options *client_options) {
   mdm_client *client;
   char error[1024];
   client_options->token = attempt->credentials.token;
@@ -93,9 +86,8 @@ try_login(struct attempt *attempt, struct mdm_client_options *client_options)
   return status;
 }
 
-enum mdm_client_status
-login_run(const struct options *options, struct mdm_client_options *client_options, struct report *report)
-{
+enum mdm_client_status login_run(const struct options *options, struct mdm_client_options *client_options,
+                                 struct report *report) {
   struct attempt attempt = {.report = report};
   char server[CREDENTIALS_SERVER_MAX], error[512];
   enum mdm_client_status status = setup_server(client_options, server, error, sizeof error);
@@ -121,9 +113,7 @@ login_run(const struct options *options, struct mdm_client_options *client_optio
   return status;
 }
 
-enum mdm_client_status
-login_hash(const struct report *report)
-{
+enum mdm_client_status login_hash(const struct report *report) {
   char password[PASSWORD_MAX], hash[crypto_pwhash_STRBYTES];
   enum mdm_client_status status = MDM_CLIENT_OK;
   if (sodium_init() < 0)

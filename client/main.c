@@ -23,9 +23,7 @@ struct program {
   enum mdm_client_status status;
 };
 
-static void
-on_event(mdm_client *client, const struct mdm_client_event *event, void *user)
-{
+static void on_event(mdm_client *client, const struct mdm_client_event *event, void *user) {
   struct program *program = user;
   (void)client;
   report_event(&program->report, event);
@@ -35,9 +33,7 @@ on_event(mdm_client *client, const struct mdm_client_event *event, void *user)
   }
 }
 
-static void
-on_signal(uv_signal_t *handle, int number)
-{
+static void on_signal(uv_signal_t *handle, int number) {
   struct program *program = handle->data;
   if (number == SIGHUP)
     mdm_client_reload(program->client);
@@ -45,9 +41,7 @@ on_signal(uv_signal_t *handle, int number)
     mdm_client_stop(program->client);
 }
 
-static void
-start_signals(struct program *program)
-{
+static void start_signals(struct program *program) {
   static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
   for (; program->signals_count < SIGNALS; program->signals_count++) {
     uv_signal_t *handle = &program->signals[program->signals_count];
@@ -58,9 +52,7 @@ start_signals(struct program *program)
   }
 }
 
-static struct mdm_client_options
-client_options(const struct options *options)
-{
+static struct mdm_client_options client_options(const struct options *options) {
   bool json = options->log_format != NULL && strcmp(options->log_format, "json") == 0;
   enum mdm_client_log level = options->verbose >= 2   ? MDM_CLIENT_LOG_DEBUG
                               : options->verbose == 1 ? MDM_CLIENT_LOG_INFO
@@ -95,9 +87,7 @@ client_options(const struct options *options)
   return out;
 }
 
-static enum mdm_client_status
-run(struct program *program, struct mdm_client_options *options)
-{
+static enum mdm_client_status run(struct program *program, struct mdm_client_options *options) {
   char error[1280];
   if (uv_loop_init(&program->loop) != 0) {
     report_say(&program->report, "no event loop");
@@ -122,20 +112,17 @@ run(struct program *program, struct mdm_client_options *options)
   return program->status;
 }
 
-static const char *
-environment(const char *name)
-{
+static const char *environment(const char *name) {
   return getenv(name);
 }
 
-static enum mdm_client_status
-run_command(const struct options *options, struct program *program)
-{
+static enum mdm_client_status run_command(const struct options *options, struct program *program) {
   struct mdm_client_options client = client_options(options);
   report_init(&program->report, options->quiet, options->services_count > 0, client.log_level == MDM_CLIENT_LOG_NONE);
   if (options->secret_in_argv)
-    report_say(&program->report, "warning: a secret on the command line can be seen by other users; use MDM_TUNNEL_TOKEN (or "
-                                 "MDM_TUNNEL_PROXY_PASSWORD) or mdm-tunnel-client login");
+    report_say(&program->report,
+               "warning: a secret on the command line can be seen by other users; use MDM_TUNNEL_TOKEN (or "
+               "MDM_TUNNEL_PROXY_PASSWORD) or mdm-tunnel-client login");
   switch (options->command) {
   case OPTIONS_RUN:
     return run(program, &client);
@@ -153,9 +140,7 @@ run_command(const struct options *options, struct program *program)
   return MDM_CLIENT_OK;
 }
 
-int
-main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   struct program program = {0};
   struct options options;
   char error[1280] = "";

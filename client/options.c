@@ -16,42 +16,30 @@
 
 #define ENVIRONMENT_NAME_MAX 64u
 
-static char **
-text_member(struct options *options, const struct options_row *row)
-{
+static char **text_member(struct options *options, const struct options_row *row) {
   return (char **)(void *)((char *)options + row->offset);
 }
 
-static int64_t *
-integer_member(struct options *options, const struct options_row *row)
-{
+static int64_t *integer_member(struct options *options, const struct options_row *row) {
   return (int64_t *)(void *)((char *)options + row->offset);
 }
 
-static bool *
-switch_member(struct options *options, const struct options_row *row)
-{
+static bool *switch_member(struct options *options, const struct options_row *row) {
   return (bool *)(void *)((char *)options + row->offset);
 }
 
-static void
-wipe_text(char **text, unsigned flags)
-{
+static void wipe_text(char **text, unsigned flags) {
   if (*text != NULL && (flags & OPTIONS_SECRET))
     sodium_memzero(*text, strlen(*text));
   free(*text);
   *text = NULL;
 }
 
-void
-options_init(struct options *options)
-{
+void options_init(struct options *options) {
   *options = (struct options){.command = OPTIONS_RUN, .port = OPTIONS_DEFAULT_PORT, .heartbeat_s = 5};
 }
 
-void
-options_clean(struct options *options)
-{
+void options_clean(struct options *options) {
   for (size_t i = 0; i < options_table_size; i++)
     if (options_table[i].kind == OPTIONS_TEXT)
       wipe_text(text_member(options, &options_table[i]), options_table[i].flags);
@@ -61,24 +49,19 @@ options_clean(struct options *options)
 
 /* ---- one value ---- */
 /* Has a stronger source spoken for this member already (under either of its names)? */
-static bool
-is_overruled(const struct options *options, const struct options_row *row, enum options_source source)
-{
+static bool is_overruled(const struct options *options, const struct options_row *row, enum options_source source) {
   for (size_t i = 0; i < options_table_size; i++)
-    if (options_table[i].kind == row->kind && options_table[i].offset == row->offset && options->source[i] > (uint8_t)source)
+    if (options_table[i].kind == row->kind && options_table[i].offset == row->offset &&
+        options->source[i] > (uint8_t)source)
       return true;
   return false;
 }
 
-static void
-note_source(struct options *options, const struct options_row *row, enum options_source source)
-{
+static void note_source(struct options *options, const struct options_row *row, enum options_source source) {
   options->source[row - options_table] = (uint8_t)source;
 }
 
-static int
-parse_integer(const struct options_row *row, const char *text, int64_t *value)
-{
+static int parse_integer(const struct options_row *row, const char *text, int64_t *value) {
   char *end;
   if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0')
     return -1;
@@ -90,9 +73,7 @@ parse_integer(const struct options_row *row, const char *text, int64_t *value)
   return 0;
 }
 
-static int
-parse_switch(const char *text, bool *value)
-{
+static int parse_switch(const char *text, bool *value) {
   static const char *const yes[] = {"1", "true", "yes", "on"}, *const no[] = {"0", "false", "no", "off"};
   for (size_t i = 0; i < 4; i++) {
     if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
@@ -104,10 +85,8 @@ parse_switch(const char *text, bool *value)
 }
 
 /* Text from the command line or the environment; `shown` is how messages call the option. */
-static int
-set_from_text(struct options *options, const struct options_row *row, enum options_source source, const char *shown,
-              const char *text, char *error, size_t error_size)
-{
+static int set_from_text(struct options *options, const struct options_row *row, enum options_source source,
+                         const char *shown, const char *text, char *error, size_t error_size) {
   if (is_overruled(options, row, source))
     return 0;
   note_source(options, row, source);
@@ -152,9 +131,7 @@ struct arguments {
 };
 
 /* An option without a value. */
-static void
-set_flag(struct arguments *a, const struct options_row *row)
-{
+static void set_flag(struct arguments *a, const struct options_row *row) {
   note_source(a->options, row, OPTIONS_ARGUMENT);
   if (row->kind == OPTIONS_SWITCH)
     *switch_member(a->options, row) = true;
@@ -164,16 +141,12 @@ set_flag(struct arguments *a, const struct options_row *row)
     a->options->command = (enum options_command)row->min;
 }
 
-static bool
-wants_value(const struct options_row *row)
-{
+static bool wants_value(const struct options_row *row) {
   return row->kind == OPTIONS_TEXT || row->kind == OPTIONS_INTEGER;
 }
 
 /* `attached` is the value in the same argument, or NULL: then it is the next one. */
-static int
-set_argument(struct arguments *a, const struct options_row *row, const char *shown, char *attached)
-{
+static int set_argument(struct arguments *a, const struct options_row *row, const char *shown, char *attached) {
   if (!wants_value(row)) {
     if (attached != NULL) {
       snprintf(a->error, a->error_size, "%s takes no value", shown);
@@ -203,9 +176,7 @@ set_argument(struct arguments *a, const struct options_row *row, const char *sho
   return status;
 }
 
-static int
-read_long(struct arguments *a, char *argument)
-{
+static int read_long(struct arguments *a, char *argument) {
   char *name = argument + 2, *equals = strchr(name, '=');
   size_t length = equals == NULL ? strlen(name) : (size_t)(equals - name);
   char shown[ENVIRONMENT_NAME_MAX];
@@ -219,9 +190,7 @@ read_long(struct arguments *a, char *argument)
 }
 
 /* -v, -vv, -utim, -u tim, -vutim */
-static int
-read_letters(struct arguments *a, char *argument)
-{
+static int read_letters(struct arguments *a, char *argument) {
   for (char *letter = argument + 1; *letter != '\0'; letter++) {
     const struct options_row *row = NULL;
     for (size_t i = 0; i < options_table_size; i++)
@@ -240,9 +209,7 @@ read_letters(struct arguments *a, char *argument)
   return 0;
 }
 
-static bool
-take_command(struct options *options, const char *word)
-{
+static bool take_command(struct options *options, const char *word) {
   static const struct {
     const char *word;
     enum options_command command;
@@ -256,10 +223,9 @@ take_command(struct options *options, const char *word)
   return false;
 }
 
-int
-options_read_arguments(struct options *options, int argc, char **argv, char *error, size_t error_size)
-{
-  struct arguments a = {.options = options, .count = argc, .next = 1, .values = argv, .error = error, .error_size = error_size};
+int options_read_arguments(struct options *options, int argc, char **argv, char *error, size_t error_size) {
+  struct arguments a = {
+      .options = options, .count = argc, .next = 1, .values = argv, .error = error, .error_size = error_size};
   bool only_services = false, first = true;
   if (options->services == NULL)
     options->services = calloc((size_t)argc + 1, sizeof *options->services);
@@ -293,9 +259,7 @@ options_read_arguments(struct options *options, int argc, char **argv, char *err
 }
 
 /* ---- environment ---- */
-int
-options_read_environment(struct options *options, options_getenv env, char *error, size_t error_size)
-{
+int options_read_environment(struct options *options, options_getenv env, char *error, size_t error_size) {
   for (size_t i = 0; i < options_table_size; i++) {
     const struct options_row *row = &options_table[i];
     char name[ENVIRONMENT_NAME_MAX];
@@ -315,9 +279,7 @@ options_read_environment(struct options *options, options_getenv env, char *erro
 }
 
 /* ---- services file ---- */
-const cJSON *
-options_long_form(const cJSON *root)
-{
+const cJSON *options_long_form(const cJSON *root) {
   const cJSON *services = cJSON_GetObjectItemCaseSensitive(root, "services");
   if (!cJSON_IsObject(services))
     return NULL;
@@ -327,10 +289,8 @@ options_long_form(const cJSON *root)
   return services;
 }
 
-static int
-set_from_json(struct options *options, const struct options_row *row, struct net_json *json, const cJSON *object,
-              const char *key)
-{
+static int set_from_json(struct options *options, const struct options_row *row, struct net_json *json,
+                         const cJSON *object, const char *key) {
   const char *text = NULL;
   int64_t number = 0;
   bool truth = false;
@@ -371,9 +331,7 @@ set_from_json(struct options *options, const struct options_row *row, struct net
   return 0;
 }
 
-static const struct options_row *
-row_named(const char *name)
-{
+static const struct options_row *row_named(const char *name) {
   for (size_t i = 0; i < options_table_size; i++)
     if (strcmp(options_table[i].name, name) == 0)
       return &options_table[i];
@@ -381,9 +339,7 @@ row_named(const char *name)
 }
 
 /* "proxy": an address, or an object with its parts. */
-static int
-read_proxy(struct options *options, struct net_json *json, const cJSON *root)
-{
+static int read_proxy(struct options *options, struct net_json *json, const cJSON *root) {
   const cJSON *proxy = net_json_any(json, root, "proxy");
   if (proxy == NULL)
     return 0;
@@ -400,9 +356,7 @@ read_proxy(struct options *options, struct net_json *json, const cJSON *root)
   return net_json_finish(json, proxy);
 }
 
-int
-options_read_json(struct options *options, struct net_json *json, const cJSON *root)
-{
+int options_read_json(struct options *options, struct net_json *json, const cJSON *root) {
   for (size_t i = 0; i < options_table_size; i++)
     if (!(options_table[i].flags & OPTIONS_NO_FILE) &&
         set_from_json(options, &options_table[i], json, root, options_table[i].name) != 0)
@@ -410,18 +364,14 @@ options_read_json(struct options *options, struct net_json *json, const cJSON *r
   return read_proxy(options, json, root);
 }
 
-static bool
-secret_from_file(const struct options *options)
-{
+static bool secret_from_file(const struct options *options) {
   for (size_t i = 0; i < options_table_size; i++)
     if ((options_table[i].flags & OPTIONS_SECRET) && options->source[i] == OPTIONS_FILE)
       return true;
   return false;
 }
 
-int
-options_read_file(struct options *options, char *error, size_t error_size)
-{
+int options_read_file(struct options *options, char *error, size_t error_size) {
   struct net_json *json = NULL;
   int status = 0;
   char *path = net_path_expand(options->config == NULL ? OPTIONS_DEFAULT_FILE : options->config);
@@ -447,19 +397,16 @@ options_read_file(struct options *options, char *error, size_t error_size)
   return status;
 }
 
-static int
-check(const struct options *options, char *error, size_t error_size)
-{
-  if (options->log_format != NULL && strcmp(options->log_format, "text") != 0 && strcmp(options->log_format, "json") != 0) {
+static int check(const struct options *options, char *error, size_t error_size) {
+  if (options->log_format != NULL && strcmp(options->log_format, "text") != 0 &&
+      strcmp(options->log_format, "json") != 0) {
     snprintf(error, error_size, "--log-format must be text or json, not \"%s\"", options->log_format);
     return MDM_CLIENT_USAGE;
   }
   return 0;
 }
 
-int
-options_read(struct options *options, int argc, char **argv, options_getenv env, char *error, size_t error_size)
-{
+int options_read(struct options *options, int argc, char **argv, options_getenv env, char *error, size_t error_size) {
   int status = options_read_arguments(options, argc, argv, error, error_size);
   if (options->command == OPTIONS_HELP || (status == 0 && options->command == OPTIONS_VERSION))
     return 0;

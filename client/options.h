@@ -1,5 +1,5 @@
-/* options.h: what the program is told: command line first, then MDM_TUNNEL_* in the environment, then the long form of the
- * services file. One table (options_table.c) says every option's names, type and help; nothing else knows them. */
+/* options.h: what the program is told: command line first, then MDM_TUNNEL_* in the environment, then the long form of
+ * the services file. One table (options_table.c) says every option's names, type and help; nothing else knows them. */
 #ifndef CLIENT_OPTIONS_H
 #define CLIENT_OPTIONS_H
 
@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OPTIONS_ROWS_MAX 40u
+#define OPTIONS_ROWS_MAX     40u
 #define OPTIONS_DEFAULT_HOST "localhost"
 #define OPTIONS_DEFAULT_PORT 8001u
 #define OPTIONS_DEFAULT_FILE "~/.tunnel-services.json"
@@ -32,16 +32,16 @@ struct options {
 };
 
 enum options_kind { OPTIONS_TEXT, OPTIONS_INTEGER, OPTIONS_SWITCH, OPTIONS_COUNT, OPTIONS_COMMAND };
-#define OPTIONS_SECRET 1u  /* wiped; overwritten in argv; a file that holds it must be private */
+#define OPTIONS_SECRET  1u /* wiped; overwritten in argv; a file that holds it must be private */
 #define OPTIONS_NO_FILE 2u /* makes no sense in the services file */
-#define OPTIONS_NO_ENV 4u
+#define OPTIONS_NO_ENV  4u
 
 struct options_row {
-  const char *name;    /* long form, key and (upper case) environment variable */
-  char letter;         /* or 0 */
+  const char *name; /* long form, key and (upper case) environment variable */
+  char letter;      /* or 0 */
   enum options_kind kind;
-  size_t offset;       /* of the member in struct options */
-  int64_t min, max;    /* INTEGER; COMMAND: min is the enum options_command */
+  size_t offset;    /* of the member in struct options */
+  int64_t min, max; /* INTEGER; COMMAND: min is the enum options_command */
   unsigned flags;
   const char *metavar; /* for the help; NULL: not shown, an older spelling of another row */
   const char *help;
@@ -61,7 +61,8 @@ int options_read_arguments(struct options *options, int argc, char **argv, char 
 int options_read_environment(struct options *options, options_getenv env, char *error, size_t error_size);
 int options_read_file(struct options *options, char *error, size_t error_size);
 
-/* "services" of a long-form file, or NULL: the flat form. Long = "services" is an object that is not a service itself. */
+/* "services" of a long-form file, or NULL: the flat form. Long = "services" is an object that is not a service itself.
+ */
 const struct cJSON *options_long_form(const struct cJSON *root);
 /* Every key but "services". `options` NULL: only judges them. 0, or -1 with the error recorded in `json`. */
 int options_read_json(struct options *options, struct net_json *json, const struct cJSON *root);

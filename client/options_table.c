@@ -3,19 +3,21 @@
 
 #include <stdio.h>
 
-#define TEXT(member) OPTIONS_TEXT, offsetof(struct options, member), 0, 0
+#define TEXT(member)              OPTIONS_TEXT, offsetof(struct options, member), 0, 0
 #define NUMBER(member, low, high) OPTIONS_INTEGER, offsetof(struct options, member), low, high
-#define SWITCH(member) OPTIONS_SWITCH, offsetof(struct options, member), 0, 1
-#define COMMAND(command) OPTIONS_COMMAND, 0, command, 0
+#define SWITCH(member)            OPTIONS_SWITCH, offsetof(struct options, member), 0, 1
+#define COMMAND(command)          OPTIONS_COMMAND, 0, command, 0
 
 const struct options_row options_table[] = {
     {"user", 'u', TEXT(user), 0, "NAME", "user: the address is SERVICE.USER.DOMAIN"},
     {"id", 'i', TEXT(user), 0, NULL, NULL},
-    {"server", 'h', TEXT(host), 0, "ADDR", "server: name, HOST:PORT, wss:// or https:// address, or a comma list (localhost)"},
+    {"server", 'h', TEXT(host), 0, "ADDR",
+     "server: name, HOST:PORT, wss:// or https:// address, or a comma list (localhost)"},
     {"port", 'p', NUMBER(port, 1, 65535), 0, "PORT", "port of the server for clients (8001)"},
     {"config", 'c', TEXT(config), OPTIONS_NO_FILE, "FILE", "services file (~/.tunnel-services.json)"},
     {"service-definitions", 's', TEXT(config), OPTIONS_NO_FILE, NULL, NULL},
-    {"max-attempts", 0, NUMBER(max_attempts, 0, 1000000000), 0, "N", "give up after N failed connects in a row (0: never)"},
+    {"max-attempts", 0, NUMBER(max_attempts, 0, 1000000000), 0, "N",
+     "give up after N failed connects in a row (0: never)"},
     {"name", 0, TEXT(name), 0, "NAME", "name of this client (the host's name)"},
     {"replace", 0, SWITCH(replace), 0, "", "take over services that another client of the user holds"},
     {"token", 0, TEXT(token), OPTIONS_SECRET, "TOKEN", "token (better: MDM_TUNNEL_TOKEN, or the login command)"},
@@ -28,9 +30,11 @@ const struct options_row options_table[] = {
     {"carrier", 0, TEXT(carrier), 0, "tls|ws|auto", "how to reach the server (auto: TLS, then a WebSocket on 443)"},
     {"proxy-url", 0, TEXT(proxy_url), 0, "URL", "HTTP proxy to go through (CONNECT)"},
     {"proxy-username", 0, TEXT(proxy_username), 0, "NAME", "its user name"},
-    {"proxy-password", 0, TEXT(proxy_password), OPTIONS_SECRET, "WORD", "its password (better: MDM_TUNNEL_PROXY_PASSWORD)"},
+    {"proxy-password", 0, TEXT(proxy_password), OPTIONS_SECRET, "WORD",
+     "its password (better: MDM_TUNNEL_PROXY_PASSWORD)"},
     {"heartbeat", 0, NUMBER(heartbeat_s, 1, 3600), 0, "SECONDS", "ask for a sign of life after so long a silence (5)"},
-    {"verbose", 'v', OPTIONS_COUNT, offsetof(struct options, verbose), 0, 2, 0, "", "say what happens; twice: every stream"},
+    {"verbose", 'v', OPTIONS_COUNT, offsetof(struct options, verbose), 0, 2, 0, "",
+     "say what happens; twice: every stream"},
     {"quiet", 'q', SWITCH(quiet), 0, "", "print nothing"},
     {"log-format", 0, TEXT(log_format), 0, "text|json", "form of what -v prints"},
     {"version", 'V', COMMAND(OPTIONS_VERSION), OPTIONS_NO_FILE | OPTIONS_NO_ENV, "", "print the version"},
@@ -39,9 +43,7 @@ const struct options_row options_table[] = {
 const size_t options_table_size = sizeof options_table / sizeof *options_table;
 _Static_assert(sizeof options_table / sizeof *options_table <= OPTIONS_ROWS_MAX, "source[] has a place for every row");
 
-void
-options_print_help(void)
-{
+void options_print_help(void) {
   fputs("usage: mdm-tunnel-client [options] [NAME=TARGET ...]\n"
         "       mdm-tunnel-client [options] login      save a token for a server\n"
         "       mdm-tunnel-client hash                 turn a password into a line for \"basic_auth\"\n"

@@ -1,4 +1,5 @@
-/* origin.c: the hot path of the client. Copies nothing and, for a connection to a socket of this machine, waits for nothing. */
+/* origin.c: the hot path of the client. Copies nothing and, for a connection to a socket of this machine, waits for
+ * nothing. */
 #include "origin.h"
 
 #include <stdlib.h>
@@ -37,27 +38,23 @@ struct origin {
   struct net_timer timer;
   uint64_t deadline_ms;
   enum origin_state state;
-  bool second_try;    /* LOOPBACK: ::1 is being dialled */
-  bool fin_received;  /* before the service was connected */
-  bool read_ended;    /* the service finished its half */
-  bool write_broken;  /* the service takes no more; its answer may still come */
-  bool delivered;     /* at least one byte reached it */
-  bool broken;        /* end with RST */
+  bool second_try;   /* LOOPBACK: ::1 is being dialled */
+  bool fin_received; /* before the service was connected */
+  bool read_ended;   /* the service finished its half */
+  bool write_broken; /* the service takes no more; its answer may still come */
+  bool delivered;    /* at least one byte reached it */
+  bool broken;       /* end with RST */
 };
 
 static const struct mdm_stream_ops origin_stream_ops;
 static const struct net_conn_ops origin_conn_ops;
 
 /* ---- pool ---- */
-void
-origin_pool_init(struct origin_pool *pool, struct net_loop *loop)
-{
+void origin_pool_init(struct origin_pool *pool, struct net_loop *loop) {
   *pool = (struct origin_pool){.loop = loop};
 }
 
-void
-origin_pool_clean(struct origin_pool *pool)
-{
+void origin_pool_clean(struct origin_pool *pool) {
   while (pool->spare != NULL) {
     struct origin *origin = pool->spare;
     pool->spare = origin->next;
@@ -68,9 +65,7 @@ origin_pool_clean(struct origin_pool *pool)
   *pool = (struct origin_pool){0};
 }
 
-static struct origin *
-origin_take(struct origin_pool *pool)
-{
+static struct origin *origin_take(struct origin_pool *pool) {
   struct origin *origin = pool->spare;
   if (origin != NULL) {
     pool->spare = origin->next;
@@ -83,9 +78,7 @@ origin_take(struct origin_pool *pool)
   return origin;
 }
 
-static void
-origin_give(struct origin *origin)
-{
+static void origin_give(struct origin *origin) {
   struct origin_pool *pool = origin->pool;
   pool->active--;
   if (pool->spare_count >= ORIGIN_SPARE_MAX) {
@@ -98,9 +91,7 @@ origin_give(struct origin *origin)
 }
 
 /* ---- state ---- */
-static void
-origin_log(const struct origin *origin, enum net_log_level level, const char *what)
-{
+static void origin_log(const struct origin *origin, enum net_log_level level, const char *what) {
   struct net_log *log = origin->pool->loop->log;
   if (!net_log_enabled(log, level))
     return;
@@ -112,24 +103,18 @@ origin_log(const struct origin *origin, enum net_log_level level, const char *wh
   net_log_write(log, level, &actor, "%s", what);
 }
 
-static void
-origin_enter(struct origin *origin, enum origin_state state)
-{
+static void origin_enter(struct origin *origin, enum origin_state state) {
   origin->state = state;
   origin_log(origin, NET_LOG_DEBUG, "entered");
 }
 
-static void
-origin_forget_entry(struct origin *origin)
-{
+static void origin_forget_entry(struct origin *origin) {
   service_entry_unref(origin->entry);
   origin->entry = NULL;
 }
 
 /* The last thing that happens to an origin. */
-static void
-origin_end(struct origin *origin)
-{
+static void origin_end(struct origin *origin) {
   origin_enter(origin, ORIGIN_CLOSED);
   net_timer_stop(&origin->pool->loop->wheel, &origin->timer);
   if (origin->dial != NULL)
@@ -140,9 +125,7 @@ origin_end(struct origin *origin)
   origin_give(origin);
 }
 
-static void
-origin_expired(struct net_timer *timer)
-{
+static void origin_expired(struct net_timer *timer) {
   struct origin *origin = (struct origin *)(void *)((char *)timer - offsetof(struct origin, timer));
   if (origin->state == ORIGIN_SECURE) {
     origin_log(origin, NET_LOG_INFO, "the service did not finish its TLS handshake in time");
@@ -156,18 +139,14 @@ origin_expired(struct net_timer *timer)
     net_timer_start(&origin->pool->loop->wheel, &origin->timer, 50);
 }
 
-static void
-origin_set_deadline(struct origin *origin, uint32_t delay_ms, uint32_t limit_ms)
-{
+static void origin_set_deadline(struct origin *origin, uint32_t delay_ms, uint32_t limit_ms) {
   origin->timer.fire = origin_expired;
   origin->deadline_ms = net_loop_now_ms(origin->pool->loop) + limit_ms;
   net_timer_start(&origin->pool->loop->wheel, &origin->timer, delay_ms);
 }
 
 /* ---- from the service to the mux ---- */
-static bool
-origin_turn(mdm_stream *stream)
-{
+static bool origin_turn(mdm_stream *stream) {
   struct origin *origin = mdm_stream_user(stream);
   if (origin->state != ORIGIN_RELAY || origin->read_ended)
     return false;
@@ -202,9 +181,7 @@ origin_turn(mdm_stream *stream)
 /* ---- from the mux to the service ---- */
 /* The service takes no more bytes. What it has sent may still be worth reading (413 and close): throw away the rest of
  * the request and go on until its end or its reset is read. */
-static void
-origin_write_failed(struct origin *origin)
-{
+static void origin_write_failed(struct origin *origin) {
   if (origin->read_ended) {
     origin->broken = true;
     mdm_stream_reset(origin->stream, MDM_RESET_BROKEN, !origin->delivered);
@@ -216,9 +193,7 @@ origin_write_failed(struct origin *origin)
 }
 
 /* Up to WRITE_BATCH of the slices, less `skip` bytes from the front of the first. */
-static ssize_t
-origin_write_rest(struct origin *origin, const struct mdm_slice *slices, size_t count, size_t skip)
-{
+static ssize_t origin_write_rest(struct origin *origin, const struct mdm_slice *slices, size_t count, size_t skip) {
   struct mdm_slice batch[WRITE_BATCH];
   size_t n = count < WRITE_BATCH ? count : WRITE_BATCH;
   memcpy(batch, slices, n * sizeof *batch);
@@ -227,9 +202,7 @@ origin_write_rest(struct origin *origin, const struct mdm_slice *slices, size_t 
   return net_conn_write(origin->conn, batch, n);
 }
 
-static size_t
-origin_data(mdm_stream *stream, const struct mdm_slice *slices, size_t count)
-{
+static size_t origin_data(mdm_stream *stream, const struct mdm_slice *slices, size_t count) {
   struct origin *origin = mdm_stream_user(stream);
   size_t taken = 0, skip = 0;
   if (origin->state != ORIGIN_RELAY)
@@ -256,35 +229,27 @@ origin_data(mdm_stream *stream, const struct mdm_slice *slices, size_t count)
   }
 }
 
-static void
-origin_shutdown(struct origin *origin)
-{
+static void origin_shutdown(struct origin *origin) {
   int status = net_conn_shutdown(origin->conn);
   if (status != 0 && status != UV_EAGAIN && status != UV_ENOTCONN)
     origin_write_failed(origin);
 }
 
-static void
-origin_fin(mdm_stream *stream)
-{
+static void origin_fin(mdm_stream *stream) {
   struct origin *origin = mdm_stream_user(stream);
   origin->fin_received = true;
   if (origin->state == ORIGIN_RELAY && !origin->write_broken)
     origin_shutdown(origin);
 }
 
-static void
-origin_reset(mdm_stream *stream, enum mdm_reset code, bool not_delivered)
-{
+static void origin_reset(mdm_stream *stream, enum mdm_reset code, bool not_delivered) {
   struct origin *origin = mdm_stream_user(stream);
   (void)code;
   (void)not_delivered;
   origin->broken = true;
 }
 
-static void
-origin_closed(mdm_stream *stream)
-{
+static void origin_closed(mdm_stream *stream) {
   struct origin *origin = mdm_stream_user(stream);
   bool linger = origin->conn != NULL && !origin->broken && !net_conn_flushed(origin->conn);
   origin->stream = NULL;
@@ -305,9 +270,7 @@ static const struct mdm_stream_ops origin_stream_ops = {
 };
 
 /* ---- connected ---- */
-static void
-origin_relay(struct origin *origin)
-{
+static void origin_relay(struct origin *origin) {
   mdm_stream *stream = origin->stream;
   net_timer_stop(&origin->pool->loop->wheel, &origin->timer);
   origin_forget_entry(origin);
@@ -320,9 +283,7 @@ origin_relay(struct origin *origin)
 }
 
 /* Everything that says NOT_DELIVERED because the service has seen no byte of the stream. */
-static void
-origin_fail(struct origin *origin, enum mdm_reset code, const char *reason)
-{
+static void origin_fail(struct origin *origin, enum mdm_reset code, const char *reason) {
   struct net_log *log = origin->pool->loop->log;
   if (net_log_enabled(log, NET_LOG_INFO)) {
     char target[TARGET_TEXT];
@@ -334,9 +295,7 @@ origin_fail(struct origin *origin, enum mdm_reset code, const char *reason)
   mdm_stream_reset(origin->stream, code, true);
 }
 
-static void
-origin_conn_event(struct net_conn *conn)
-{
+static void origin_conn_event(struct net_conn *conn) {
   struct origin *origin = net_conn_owner(conn);
   if (origin->state == ORIGIN_RELAY) {
     mdm_stream_ready(origin->stream);
@@ -344,7 +303,8 @@ origin_conn_event(struct net_conn *conn)
   }
   if (origin->state != ORIGIN_SECURE)
     return;
-  /* The handshake is driven from inside read; the service speaks first only where its protocol says so, and such a byte goes back. */
+  /* The handshake is driven from inside read; the service speaks first only where its protocol says so, and such a byte
+   * goes back. */
   uint8_t byte;
   ssize_t n = net_conn_read(conn, &byte, 1);
   if (n == 1 && net_conn_unread(conn, &byte, 1) != 0)
@@ -355,9 +315,7 @@ origin_conn_event(struct net_conn *conn)
     origin_relay(origin);
 }
 
-static void
-origin_writable(struct net_conn *conn)
-{
+static void origin_writable(struct net_conn *conn) {
   struct origin *origin = net_conn_owner(conn);
   if (origin->state != ORIGIN_RELAY) {
     origin_conn_event(conn);
@@ -373,9 +331,7 @@ static const struct net_conn_ops origin_conn_ops = {
     .writable = origin_writable,
 };
 
-static int
-origin_send_proxy_header(struct origin *origin)
-{
+static int origin_send_proxy_header(struct origin *origin) {
   uint8_t header[PROXY_HEADER_MAX];
   struct mdm_address peer = *net_conn_peer(origin->conn);
   struct mdm_slice slice = {header, proxy_header_write(header, origin->entry->proxy_protocol, &origin->visitor, &peer)};
@@ -385,9 +341,7 @@ origin_send_proxy_header(struct origin *origin)
   return n < 0 ? (int)n : UV_EPIPE; /* a new connection that cannot take 108 bytes is broken */
 }
 
-static int
-origin_start_tls(struct origin *origin)
-{
+static int origin_start_tls(struct origin *origin) {
   const struct target *target = &origin->entry->target;
   bool loopback = target->kind == TARGET_LOOPBACK || target->kind == TARGET_UNIX ||
                   net_address_is_loopback(net_conn_peer(origin->conn));
@@ -406,9 +360,7 @@ origin_start_tls(struct origin *origin)
 }
 
 /* A socket that is connected: what the entry wants before the stream's own bytes. 0 or a UV_ code. */
-static int
-origin_connected(struct origin *origin)
-{
+static int origin_connected(struct origin *origin) {
   if (origin->entry->proxy_protocol != 0) {
     int status = origin_send_proxy_header(origin);
     if (status != 0)
@@ -429,9 +381,7 @@ origin_connected(struct origin *origin)
 /* ---- dialling ---- */
 static int origin_dial(struct origin *origin, const char *host);
 
-static enum mdm_reset
-reset_code(int error)
-{
+static enum mdm_reset reset_code(int error) {
   if (error == UV_ETIMEDOUT)
     return MDM_RESET_TIMEOUT;
   if (error == UV_EMFILE || error == UV_ENFILE)
@@ -439,13 +389,12 @@ reset_code(int error)
   return error == UV_ENOMEM ? MDM_RESET_INTERNAL : MDM_RESET_CONNECT;
 }
 
-static void
-origin_dialled(struct net_dial *dial, struct net_conn *conn, int error, const char *reason, void *user)
-{
+static void origin_dialled(struct net_dial *dial, struct net_conn *conn, int error, const char *reason, void *user) {
   struct origin *origin = user;
   (void)dial;
   origin->dial = NULL;
-  if (conn == NULL && origin->entry->target.kind == TARGET_LOOPBACK && !origin->second_try && error == UV_ECONNREFUSED) {
+  if (conn == NULL && origin->entry->target.kind == TARGET_LOOPBACK && !origin->second_try &&
+      error == UV_ECONNREFUSED) {
     origin->second_try = true;
     if (origin_dial(origin, "::1") == 0)
       return;
@@ -463,9 +412,7 @@ origin_dialled(struct net_dial *dial, struct net_conn *conn, int error, const ch
 }
 
 /* By the general way: resolves, tries all addresses, takes its time. */
-static int
-origin_dial(struct origin *origin, const char *host)
-{
+static int origin_dial(struct origin *origin, const char *host) {
   const struct target *target = &origin->entry->target;
   struct net_dial_request request = {
       .endpoint = {.carrier = NET_CARRIER_NONE, .port = target->port},
@@ -477,10 +424,9 @@ origin_dial(struct origin *origin, const char *host)
   return net_dial_start(&origin->dial, origin->pool->loop, &request, origin_dialled, origin);
 }
 
-/* A connect that this machine answers before the call returns, as it does for its own sockets. UV_EAGAIN: it did not. */
-static int
-connect_at_once(const struct mdm_address *address, int *fd)
-{
+/* A connect that this machine answers before the call returns, as it does for its own sockets. UV_EAGAIN: it did not.
+ */
+static int connect_at_once(const struct mdm_address *address, int *fd) {
   struct mdm_address local, peer;
   int status = platform_socket_connect(address, fd);
   if (status != 0)
@@ -493,9 +439,7 @@ connect_at_once(const struct mdm_address *address, int *fd)
   return status;
 }
 
-static int
-origin_connect_local(const struct target *target, int *fd)
-{
+static int origin_connect_local(const struct target *target, int *fd) {
   static const struct mdm_address v4 = {.family = 4, .bytes = {127, 0, 0, 1}}, v6 = {.family = 6, .bytes = {[15] = 1}};
   struct mdm_address address;
   int status;
@@ -520,23 +464,22 @@ origin_connect_local(const struct target *target, int *fd)
   return UV_EAGAIN;
 }
 
-static int
-origin_connect(struct origin *origin)
-{
+static int origin_connect(struct origin *origin) {
   const struct target *target = &origin->entry->target;
   int fd, status = origin_connect_local(target, &fd);
   if (status == UV_EAGAIN) {
     origin_enter(origin, ORIGIN_DIAL);
-    return origin_dial(origin, target->kind == TARGET_LOOPBACK ? "127.0.0.1" : target->kind == TARGET_UNIX ? NULL : target->host);
+    return origin_dial(origin, target->kind == TARGET_LOOPBACK ? "127.0.0.1"
+                               : target->kind == TARGET_UNIX   ? NULL
+                                                               : target->host);
   }
   if (status == 0)
     status = net_conn_open(&origin->conn, origin->pool->loop, fd, &origin_conn_ops, origin);
   return status == 0 ? origin_connected(origin) : status;
 }
 
-enum mdm_reset
-origin_open(struct origin_pool *pool, mdm_stream *stream, const struct mdm_open *open, struct service_entry *entry)
-{
+enum mdm_reset origin_open(struct origin_pool *pool, mdm_stream *stream, const struct mdm_open *open,
+                           struct service_entry *entry) {
   struct origin *origin = origin_take(pool);
   if (origin == NULL)
     return MDM_RESET_INTERNAL;
@@ -551,8 +494,8 @@ origin_open(struct origin_pool *pool, mdm_stream *stream, const struct mdm_open 
   if (net_log_enabled(pool->loop->log, NET_LOG_INFO)) {
     char target[TARGET_TEXT];
     const struct net_log_actor actor = {"origin", origin->id, state_names[origin->state]};
-    net_log_write(pool->loop->log, NET_LOG_INFO, &actor, "%s at %s: %s", entry->service.name, target_text(target, &entry->target),
-                  uv_strerror(status));
+    net_log_write(pool->loop->log, NET_LOG_INFO, &actor, "%s at %s: %s", entry->service.name,
+                  target_text(target, &entry->target), uv_strerror(status));
   }
   origin->broken = true;
   origin_end(origin);

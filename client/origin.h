@@ -5,8 +5,8 @@
  *   turn() -> net_conn_read straight into the link's output
  *   FIN, either way, half-closes; a reset on one side is a reset on the other
  *
- * An origin lives from origin_open to its stream's last callback; nobody else holds a pointer to it. The pool keeps what they share:
- * used-up origins for the next stream, and the TLS contexts of `tls` services.
+ * An origin lives from origin_open to its stream's last callback; nobody else holds a pointer to it. The pool keeps
+ * what they share: used-up origins for the next stream, and the TLS contexts of `tls` services.
  */
 #ifndef CLIENT_ORIGIN_H
 #define CLIENT_ORIGIN_H
@@ -19,8 +19,8 @@
 #include "services.h"
 
 #define ORIGIN_CONNECT_MS 10000u /* until the service is connected, TLS included */
-#define ORIGIN_LINGER_MS 10000u  /* for the last TLS record to leave */
-#define ORIGIN_SPARE_MAX 256u    /* used-up origins kept for the next streams */
+#define ORIGIN_LINGER_MS  10000u /* for the last TLS record to leave */
+#define ORIGIN_SPARE_MAX  256u   /* used-up origins kept for the next streams */
 
 struct origin;
 struct net_tls_context;
@@ -37,6 +37,7 @@ void origin_pool_init(struct origin_pool *pool, struct net_loop *loop);
 void origin_pool_clean(struct origin_pool *pool); /* every origin has ended */
 
 /* In the link's open callback: attaches to `stream` and dials `entry`'s target. The return value is that callback's. */
-enum mdm_reset origin_open(struct origin_pool *pool, mdm_stream *stream, const struct mdm_open *open, struct service_entry *entry);
+enum mdm_reset origin_open(struct origin_pool *pool, mdm_stream *stream, const struct mdm_open *open,
+                           struct service_entry *entry);
 
 #endif

@@ -8,13 +8,11 @@
 
 #define V2_LOCAL 0x20u
 #define V2_PROXY 0x21u
-#define V2_TCP4 0x11u
-#define V2_TCP6 0x21u
+#define V2_TCP4  0x11u
+#define V2_TCP6  0x21u
 
 /* An IPv4 address as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
-static void
-widen(uint8_t out[static 16], const struct mdm_address *address)
-{
+static void widen(uint8_t out[static 16], const struct mdm_address *address) {
   static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
   if (address->family == 6) {
     memcpy(out, address->bytes, 16);
@@ -24,17 +22,13 @@ widen(uint8_t out[static 16], const struct mdm_address *address)
   memcpy(out + 12, address->bytes, 4);
 }
 
-static size_t
-put_port(uint8_t *out, uint16_t port)
-{
+static size_t put_port(uint8_t *out, uint16_t port) {
   out[0] = (uint8_t)(port >> 8);
   out[1] = (uint8_t)port;
   return 2;
 }
 
-static size_t
-write_v2(uint8_t *out, const struct mdm_address *visitor, const struct mdm_address *origin)
-{
+static size_t write_v2(uint8_t *out, const struct mdm_address *visitor, const struct mdm_address *origin) {
   static const uint8_t signature[12] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
   bool v4 = visitor->family == 4 && origin->family == 4;
   size_t width = v4 ? 4 : 16, size = 16;
@@ -60,9 +54,7 @@ write_v2(uint8_t *out, const struct mdm_address *visitor, const struct mdm_addre
   return size;
 }
 
-static const char *
-wide_text(char out[static NET_ADDRESS_TEXT], const struct mdm_address *address, bool wide)
-{
+static const char *wide_text(char out[static NET_ADDRESS_TEXT], const struct mdm_address *address, bool wide) {
   if (wide && address->family == 4)
     snprintf(out, NET_ADDRESS_TEXT, "::ffff:%u.%u.%u.%u", address->bytes[0], address->bytes[1], address->bytes[2],
              address->bytes[3]);
@@ -73,9 +65,7 @@ wide_text(char out[static NET_ADDRESS_TEXT], const struct mdm_address *address, 
   return out;
 }
 
-static size_t
-write_v1(uint8_t *out, const struct mdm_address *visitor, const struct mdm_address *origin)
-{
+static size_t write_v1(uint8_t *out, const struct mdm_address *visitor, const struct mdm_address *origin) {
   char from[NET_ADDRESS_TEXT], to[NET_ADDRESS_TEXT];
   bool wide = visitor->family != 4 || origin->family != 4;
   int size;
@@ -87,9 +77,7 @@ write_v1(uint8_t *out, const struct mdm_address *visitor, const struct mdm_addre
   return size < 0 || (size_t)size >= PROXY_HEADER_MAX ? 0 : (size_t)size;
 }
 
-size_t
-proxy_header_write(uint8_t out[static PROXY_HEADER_MAX], unsigned version, const struct mdm_address *visitor,
-                   const struct mdm_address *origin)
-{
+size_t proxy_header_write(uint8_t out[static PROXY_HEADER_MAX], unsigned version, const struct mdm_address *visitor,
+                          const struct mdm_address *origin) {
   return version == 1 ? write_v1(out, visitor, origin) : write_v2(out, visitor, origin);
 }

@@ -1,7 +1,8 @@
 /* report.h: what the program prints beside its log: URLs on stdout, sentences on stderr.
  *
- * Without -v: one line a URL when services were named on the command line, and on stderr fatal errors, refusals, security warnings and
- * the fingerprint at first contact. With -v, or JSON, the log says those. With -q nothing. Each line once, not at every reconnect. */
+ * Without -v: one line a URL when services were named on the command line, and on stderr fatal errors, refusals,
+ * security warnings and the fingerprint at first contact. With -v, or JSON, the log says those. With -q nothing. Each
+ * line once, not at every reconnect. */
 #ifndef CLIENT_REPORT_H
 #define CLIENT_REPORT_H
 
@@ -10,7 +11,8 @@
 
 #include "mdm/client.h"
 
-#define REPORT_LINES_MAX 4096u /* remembered, so as not to say them again: two a service for all that a client may have */
+#define REPORT_LINES_MAX                                                                                               \
+  4096u /* remembered, so as not to say them again: two a service for all that a client may have */
 
 struct report {
   bool quiet, urls, sentences;

@@ -11,9 +11,7 @@
 #include "options.h"
 
 /* ---- entries ---- */
-static struct service_entry *
-entry_new(void)
-{
+static struct service_entry *entry_new(void) {
   struct service_entry *entry = calloc(1, sizeof *entry);
   if (entry == NULL)
     return NULL;
@@ -22,39 +20,29 @@ entry_new(void)
   return entry;
 }
 
-struct service_entry *
-service_entry_ref(struct service_entry *entry)
-{
+struct service_entry *service_entry_ref(struct service_entry *entry) {
   entry->references++;
   return entry;
 }
 
-void
-service_entry_unref(struct service_entry *entry)
-{
+void service_entry_unref(struct service_entry *entry) {
   if (entry == NULL || --entry->references > 0)
     return;
   net_service_options_clean(&entry->service.options);
   free(entry);
 }
 
-static bool
-entry_equal(const struct service_entry *a, const struct service_entry *b)
-{
+static bool entry_equal(const struct service_entry *a, const struct service_entry *b) {
   return strcmp(a->service.name, b->service.name) == 0 && target_equal(&a->target, &b->target) && a->tls == b->tls &&
          a->proxy_protocol == b->proxy_protocol && net_service_options_equal(&a->service.options, &b->service.options);
 }
 
 /* ---- the list ---- */
-void
-service_map_init(struct service_map *map)
-{
+void service_map_init(struct service_map *map) {
   *map = (struct service_map){0};
 }
 
-void
-service_map_clean(struct service_map *map)
-{
+void service_map_clean(struct service_map *map) {
   for (size_t i = 0; i < map->count; i++)
     service_entry_unref(map->list[i]);
   free(map->list);
@@ -62,9 +50,7 @@ service_map_clean(struct service_map *map)
 }
 
 /* Takes the entry in every case. */
-static int
-map_take(struct service_map *map, struct service_entry *entry)
-{
+static int map_take(struct service_map *map, struct service_entry *entry) {
   if (map->count == map->capacity) {
     size_t capacity = map->capacity == 0 ? 8 : map->capacity * 2;
     struct service_entry **list = realloc(map->list, capacity * sizeof *list);
@@ -80,9 +66,7 @@ map_take(struct service_map *map, struct service_entry *entry)
 }
 
 /* Names in web addresses have no case; ASCII is all that a label has. */
-static bool
-names_equal(const char *a, const char *b)
-{
+static bool names_equal(const char *a, const char *b) {
   for (;; a++, b++) {
     char left = *a >= 'A' && *a <= 'Z' ? (char)(*a | 0x20) : *a;
     char right = *b >= 'A' && *b <= 'Z' ? (char)(*b | 0x20) : *b;
@@ -93,9 +77,7 @@ names_equal(const char *a, const char *b)
   }
 }
 
-struct service_entry *
-service_map_find_name(const struct service_map *map, const char *name)
-{
+struct service_entry *service_map_find_name(const struct service_map *map, const char *name) {
   for (size_t i = 0; i < map->count; i++)
     if (names_equal(map->list[i]->service.name, name))
       return map->list[i];
@@ -108,9 +90,7 @@ static const char *const http_option_keys[] = {
 };
 
 /* net_service_options_read() speaks for the whole object; the line wanted is that of the key which it does not like. */
-static void
-fail_option(struct net_json *json, const cJSON *item, const char *sentence)
-{
+static void fail_option(struct net_json *json, const cJSON *item, const char *sentence) {
   for (const cJSON *child = item->child; child != NULL; child = child->next) {
     char error[256];
     struct net_service_options scratch;
@@ -130,9 +110,7 @@ fail_option(struct net_json *json, const cJSON *item, const char *sentence)
   net_json_fail(json, item, "%s", sentence);
 }
 
-static int
-read_target_keys(struct service_entry *entry, struct net_json *json, const cJSON *item)
-{
+static int read_target_keys(struct service_entry *entry, struct net_json *json, const cJSON *item) {
   char error[256];
   const char *host = NULL, *path = NULL;
   int64_t port = 0, proxy = 0;
@@ -154,9 +132,7 @@ read_target_keys(struct service_entry *entry, struct net_json *json, const cJSON
   return status;
 }
 
-static int
-read_object(struct service_entry *entry, struct net_json *json, const cJSON *item)
-{
+static int read_object(struct service_entry *entry, struct net_json *json, const cJSON *item) {
   char error[256];
   if (read_target_keys(entry, json, item) != 0)
     return -1;
@@ -179,9 +155,7 @@ read_object(struct service_entry *entry, struct net_json *json, const cJSON *ite
   return net_json_error(json)[0] == '\0' ? 0 : -1;
 }
 
-static int
-read_value(struct service_entry *entry, struct net_json *json, const cJSON *item)
-{
+static int read_value(struct service_entry *entry, struct net_json *json, const cJSON *item) {
   char error[256];
   if (cJSON_IsObject(item))
     return read_object(entry, json, item);
@@ -199,9 +173,7 @@ read_value(struct service_entry *entry, struct net_json *json, const cJSON *item
 }
 
 /* A name is any text; whether it has a web address is the server's verdict. */
-static const char *
-name_fault(const char *name)
-{
+static const char *name_fault(const char *name) {
   size_t length = strlen(name);
   if (length == 0)
     return "a service needs a name";
@@ -213,9 +185,7 @@ name_fault(const char *name)
   return NULL;
 }
 
-static int
-read_services(struct service_map *map, struct net_json *json, const cJSON *object)
-{
+static int read_services(struct service_map *map, struct net_json *json, const cJSON *object) {
   for (const cJSON *item = object->child; item != NULL; item = item->next) {
     const char *fault = name_fault(item->string);
     (void)net_json_any(json, object, item->string);
@@ -223,7 +193,8 @@ read_services(struct service_map *map, struct net_json *json, const cJSON *objec
       fault = "one service too many: a client has at most 1024";
     const struct service_entry *other = service_map_find_name(map, item->string);
     if (fault == NULL && other != NULL) {
-      net_json_fail(json, item, "differs from \"%s\" only in case; names in web addresses have none", other->service.name);
+      net_json_fail(json, item, "differs from \"%s\" only in case; names in web addresses have none",
+                    other->service.name);
       return SERVICE_MAP_EINVAL;
     }
     if (fault != NULL) {
@@ -245,9 +216,7 @@ read_services(struct service_map *map, struct net_json *json, const cJSON *objec
   return SERVICE_MAP_OK;
 }
 
-static int
-read_document(struct service_map *map, struct net_json *json)
-{
+static int read_document(struct service_map *map, struct net_json *json) {
   const cJSON *root = net_json_root(json), *services;
   if (!cJSON_IsObject(root)) {
     net_json_fail(json, root, "must be an object: {\"name\": 3000}");
@@ -264,9 +233,7 @@ read_document(struct service_map *map, struct net_json *json)
 }
 
 /* Ends a parse or load: frees the document and turns its error into ours. */
-static int
-finish_document(struct service_map *map, struct net_json *json, int status, char *error, size_t error_size)
-{
+static int finish_document(struct service_map *map, struct net_json *json, int status, char *error, size_t error_size) {
   if (status == SERVICE_MAP_ENOMEM)
     snprintf(error, error_size, "out of memory");
   else if (status != SERVICE_MAP_ENOENT && json != NULL && net_json_error(json)[0] != '\0')
@@ -277,9 +244,8 @@ finish_document(struct service_map *map, struct net_json *json, int status, char
   return status;
 }
 
-int
-service_map_parse(struct service_map *map, const char *name, const char *text, size_t size, char *error, size_t error_size)
-{
+int service_map_parse(struct service_map *map, const char *name, const char *text, size_t size, char *error,
+                      size_t error_size) {
   struct net_json *json = NULL;
   service_map_init(map);
   snprintf(error, error_size, "%s: not readable as JSON", name);
@@ -289,15 +255,14 @@ service_map_parse(struct service_map *map, const char *name, const char *text, s
   return finish_document(map, json, status, error, error_size);
 }
 
-int
-service_map_load(struct service_map *map, const char *path, char *error, size_t error_size)
-{
+int service_map_load(struct service_map *map, const char *path, char *error, size_t error_size) {
   struct net_json *json = NULL;
   service_map_init(map);
   snprintf(error, error_size, "%s: cannot be read", path);
   int status = net_json_load(&json, path, SERVICES_FILE_MAX);
   if (status == UV_ENOENT)
-    snprintf(error, error_size, "%s: there is no such file; write one, or name services on the command line: hello=3000", path);
+    snprintf(error, error_size,
+             "%s: there is no such file; write one, or name services on the command line: hello=3000", path);
   if (status == 0)
     status = read_document(map, json);
   else
@@ -307,9 +272,7 @@ service_map_load(struct service_map *map, const char *path, char *error, size_t 
 
 /* ---- the command line ---- */
 /* The last part of a path as a label: lower case, everything else a single hyphen. */
-static bool
-label_from_directory(char out[static NET_LABEL_MAX + 1], const char *directory)
-{
+static bool label_from_directory(char out[static NET_LABEL_MAX + 1], const char *directory) {
   const char *name = strrchr(directory, '/');
   size_t length = 0;
   name = name == NULL ? directory : name + 1;
@@ -326,10 +289,8 @@ label_from_directory(char out[static NET_LABEL_MAX + 1], const char *directory)
   return length > 0;
 }
 
-static int
-argument_name(char name[static NET_SERVICE_NAME_MAX + 1], const char *text, size_t size, const char *directory, char *error,
-              size_t error_size)
-{
+static int argument_name(char name[static NET_SERVICE_NAME_MAX + 1], const char *text, size_t size,
+                         const char *directory, char *error, size_t error_size) {
   if (size == 0 && text[0] != '=') {
     char label[NET_LABEL_MAX + 1];
     if (!label_from_directory(label, directory)) {
@@ -339,7 +300,8 @@ argument_name(char name[static NET_SERVICE_NAME_MAX + 1], const char *text, size
     snprintf(name, NET_SERVICE_NAME_MAX + 1, "%s", label);
     return SERVICE_MAP_OK;
   }
-  snprintf(name, NET_SERVICE_NAME_MAX + 1, "%.*s", (int)(size > NET_SERVICE_NAME_MAX ? NET_SERVICE_NAME_MAX : size), text);
+  snprintf(name, NET_SERVICE_NAME_MAX + 1, "%.*s", (int)(size > NET_SERVICE_NAME_MAX ? NET_SERVICE_NAME_MAX : size),
+           text);
   const char *fault = size > NET_SERVICE_NAME_MAX ? "the name of a service has at most 128 bytes" : name_fault(name);
   if (fault == NULL)
     return SERVICE_MAP_OK;
@@ -347,9 +309,8 @@ argument_name(char name[static NET_SERVICE_NAME_MAX + 1], const char *text, size
   return SERVICE_MAP_EINVAL;
 }
 
-int
-service_map_argument(struct service_map *map, const char *text, const char *directory, char *error, size_t error_size)
-{
+int service_map_argument(struct service_map *map, const char *text, const char *directory, char *error,
+                         size_t error_size) {
   const char *equals = strchr(text, '=');
   char name[NET_SERVICE_NAME_MAX + 1], reason[256];
   int status = argument_name(name, text, equals == NULL ? 0 : (size_t)(equals - text), directory, error, error_size);
@@ -384,17 +345,13 @@ service_map_argument(struct service_map *map, const char *text, const char *dire
 }
 
 /* ---- ids ---- */
-static int
-by_id(const void *a, const void *b)
-{
+static int by_id(const void *a, const void *b) {
   uint32_t left = (*(struct service_entry *const *)a)->service.id;
   uint32_t right = (*(struct service_entry *const *)b)->service.id;
   return left < right ? -1 : left > right;
 }
 
-void
-service_map_adopt(struct service_map *map, const struct service_map *old, uint32_t *next_id)
-{
+void service_map_adopt(struct service_map *map, const struct service_map *old, uint32_t *next_id) {
   for (size_t i = 0; i < map->count; i++) {
     struct service_entry *before = service_map_find_name(old, map->list[i]->service.name);
     if (before != NULL && entry_equal(before, map->list[i])) {
@@ -408,9 +365,7 @@ service_map_adopt(struct service_map *map, const struct service_map *old, uint32
     qsort(map->list, map->count, sizeof *map->list, by_id);
 }
 
-bool
-service_map_equal(const struct service_map *a, const struct service_map *b)
-{
+bool service_map_equal(const struct service_map *a, const struct service_map *b) {
   if (a->count != b->count)
     return false;
   for (size_t i = 0; i < a->count; i++)
@@ -419,9 +374,7 @@ service_map_equal(const struct service_map *a, const struct service_map *b)
   return true;
 }
 
-struct service_entry *
-service_map_find(const struct service_map *map, uint32_t id)
-{
+struct service_entry *service_map_find(const struct service_map *map, uint32_t id) {
   size_t low = 0, high = map->count;
   while (low < high) {
     size_t middle = low + (high - low) / 2;

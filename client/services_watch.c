@@ -6,9 +6,7 @@
 #include <string.h>
 
 /* What tells one version of the file from another; all zero when there is none. */
-static void
-take_signature(const char *path, uint64_t signature[static 4])
-{
+static void take_signature(const char *path, uint64_t signature[static 4]) {
   uv_fs_t request;
   memset(signature, 0, 4 * sizeof *signature);
   if (uv_fs_stat(NULL, &request, path, NULL) == 0) {
@@ -20,9 +18,7 @@ take_signature(const char *path, uint64_t signature[static 4])
   uv_fs_req_cleanup(&request);
 }
 
-static void
-look(struct services_watch *watch)
-{
+static void look(struct services_watch *watch) {
   uint64_t now[4];
   take_signature(watch->path, now);
   if (memcmp(now, watch->signature, sizeof now) == 0)
@@ -31,9 +27,7 @@ look(struct services_watch *watch)
   net_timer_start(&watch->loop->wheel, &watch->settle, SERVICES_WATCH_SETTLE_MS);
 }
 
-static void
-on_event(uv_fs_event_t *event, const char *name, int events, int status)
-{
+static void on_event(uv_fs_event_t *event, const char *name, int events, int status) {
   struct services_watch *watch = event->data;
   (void)name;
   (void)events;
@@ -41,18 +35,16 @@ on_event(uv_fs_event_t *event, const char *name, int events, int status)
     look(watch);
 }
 
-static void
-on_poll(struct net_timer *timer)
-{
-  struct services_watch *watch = (struct services_watch *)(void *)((char *)timer - offsetof(struct services_watch, poll));
+static void on_poll(struct net_timer *timer) {
+  struct services_watch *watch =
+      (struct services_watch *)(void *)((char *)timer - offsetof(struct services_watch, poll));
   look(watch);
   net_timer_start(&watch->loop->wheel, &watch->poll, SERVICES_WATCH_POLL_MS);
 }
 
-static void
-on_settled(struct net_timer *timer)
-{
-  struct services_watch *watch = (struct services_watch *)(void *)((char *)timer - offsetof(struct services_watch, settle));
+static void on_settled(struct net_timer *timer) {
+  struct services_watch *watch =
+      (struct services_watch *)(void *)((char *)timer - offsetof(struct services_watch, settle));
   uint64_t now[4];
   take_signature(watch->path, now);
   if (memcmp(now, watch->signature, sizeof now) != 0) {
@@ -63,19 +55,15 @@ on_settled(struct net_timer *timer)
   watch->changed(watch);
 }
 
-static char *
-directory_of(const char *path)
-{
+static char *directory_of(const char *path) {
   const char *slash = strrchr(path, '/');
   if (slash == NULL)
     return strdup(".");
   return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 }
 
-int
-services_watch_start(struct services_watch *watch, struct net_loop *loop, const char *path,
-                     void (*changed)(struct services_watch *watch))
-{
+int services_watch_start(struct services_watch *watch, struct net_loop *loop, const char *path,
+                         void (*changed)(struct services_watch *watch)) {
   *watch = (struct services_watch){.loop = loop, .changed = changed};
   char *directory = directory_of(path);
   watch->path = strdup(path);
@@ -100,9 +88,7 @@ services_watch_start(struct services_watch *watch, struct net_loop *loop, const 
   return 0;
 }
 
-void
-services_watch_stop(struct services_watch *watch)
-{
+void services_watch_stop(struct services_watch *watch) {
   if (watch->path == NULL)
     return;
   net_timer_stop(&watch->loop->wheel, &watch->settle);

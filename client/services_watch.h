@@ -1,5 +1,6 @@
-/* services_watch.h: tells when the services file changed: an event of its directory, settled, and a look every few seconds for file
- * systems and symbolic links that bring no event. Editors write a new file and rename it, so the directory is what is watched. */
+/* services_watch.h: tells when the services file changed: an event of its directory, settled, and a look every few
+ * seconds for file systems and symbolic links that bring no event. Editors write a new file and rename it, so the
+ * directory is what is watched. */
 #ifndef CLIENT_SERVICES_WATCH_H
 #define CLIENT_SERVICES_WATCH_H
 
@@ -10,7 +11,7 @@
 #include "loop.h"
 
 #define SERVICES_WATCH_SETTLE_MS 100u /* writers that truncate and then write */
-#define SERVICES_WATCH_POLL_MS 3000u
+#define SERVICES_WATCH_POLL_MS   3000u
 
 struct services_watch {
   struct net_loop *loop;

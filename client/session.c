@@ -11,9 +11,9 @@
 #include "log.h"
 
 #define SESSION_HANDSHAKE_MS 15000u /* HELLO to READY: an asynchronous hook at the server may take its 10 s */
-#define SESSION_PROBE_MS 2000u      /* after a change of the network */
-#define SESSION_OPEN_CREDIT (64u * 1024u)
-#define SESSION_MAX_STREAMS 65536u
+#define SESSION_PROBE_MS     2000u  /* after a change of the network */
+#define SESSION_OPEN_CREDIT  (64u * 1024u)
+#define SESSION_MAX_STREAMS  65536u
 
 enum session_state { SESSION_HELLO, SESSION_LOGIN, SESSION_SERVE, SESSION_DRAIN, SESSION_ENDED };
 static const char *const state_names[] = {"HELLO", "LOGIN", "SERVE", "DRAIN", "ENDED"};
@@ -24,23 +24,19 @@ struct session {
   struct net_loop *loop;
   struct net_link *link;
   struct session_config config;
-  struct net_timer timer;  /* the handshake's deadline */
+  struct net_timer timer; /* the handshake's deadline */
   struct net_probe probe;
   bool probing;
-  const char *end_reason;  /* why this side ended it, or NULL */
+  const char *end_reason; /* why this side ended it, or NULL */
   uint64_t ready_since_ms;
 };
 
-static void
-session_log(const struct session *session, enum net_log_level level, const char *what, const char *detail)
-{
+static void session_log(const struct session *session, enum net_log_level level, const char *what, const char *detail) {
   const struct net_log_actor actor = {"session", session->config.epoch, state_names[session->state]};
   net_log_write(session->loop->log, level, &actor, "%s%s%s", what, detail[0] == '\0' ? "" : ": ", detail);
 }
 
-static void
-session_enter(struct session *session, enum session_state state)
-{
+static void session_enter(struct session *session, enum session_state state) {
   session->state = state;
   if (state != SESSION_HELLO && state != SESSION_LOGIN)
     net_timer_stop(&session->loop->wheel, &session->timer);
@@ -48,18 +44,14 @@ session_enter(struct session *session, enum session_state state)
 }
 
 /* ---- sending ---- */
-static int
-send_text(struct session *session, enum mdm_message type, char *text, size_t size)
-{
+static int send_text(struct session *session, enum mdm_message type, char *text, size_t size) {
   int status = text == NULL ? MDM_MUX_ENOMEM : mdm_mux_send_message(net_link_mux(session->link), type, text, size);
   if (text != NULL)
     net_message_free(text, size);
   return status == 0 ? 0 : status == MDM_MUX_ENOMEM ? UV_ENOMEM : UV_EPROTO;
 }
 
-static int
-send_hello(struct session *session)
-{
+static int send_hello(struct session *session) {
   const struct session_identity *identity = session->config.identity;
   size_t size = 0;
   struct net_hello hello = {
@@ -77,9 +69,7 @@ send_hello(struct session *session)
   return send_text(session, MDM_MSG_HELLO, text, size);
 }
 
-static int
-send_auth(struct session *session, bool open_mode)
-{
+static int send_auth(struct session *session, bool open_mode) {
   const struct session_identity *identity = session->config.identity;
   struct net_auth auth = {.method = open_mode ? NET_AUTH_NONE : NET_AUTH_TOKEN, .replace = identity->replace};
   size_t size = 0;
@@ -91,9 +81,7 @@ send_auth(struct session *session, bool open_mode)
   return send_text(session, MDM_MSG_AUTH, text, size);
 }
 
-static int
-send_services(struct session *session)
-{
+static int send_services(struct session *session) {
   const struct service_map *map = session->config.map;
   size_t size = 0;
   struct net_services services = {.serial = ++*session->config.serial};
@@ -109,16 +97,12 @@ send_services(struct session *session)
 }
 
 /* ---- receiving ---- */
-static void
-refuse(struct session *session, enum mdm_goaway code, const char *sentence)
-{
+static void refuse(struct session *session, enum mdm_goaway code, const char *sentence) {
   session->config.ops->refused(session, (uint16_t)code, sentence);
   net_link_refuse(session->link, code, sentence);
 }
 
-static int
-on_challenge(struct session *session, const uint8_t *data, size_t size)
-{
+static int on_challenge(struct session *session, const uint8_t *data, size_t size) {
   const struct session_identity *identity = session->config.identity;
   struct net_challenge challenge;
   char error[NET_SENTENCE_MAX];
@@ -148,9 +132,7 @@ on_challenge(struct session *session, const uint8_t *data, size_t size)
   return 0;
 }
 
-static int
-on_ready(struct session *session, const uint8_t *data, size_t size)
-{
+static int on_ready(struct session *session, const uint8_t *data, size_t size) {
   struct net_ready ready;
   char error[NET_SENTENCE_MAX];
   if (net_ready_decode(&ready, data, size, error, sizeof error) != 0) {
@@ -165,9 +147,7 @@ on_ready(struct session *session, const uint8_t *data, size_t size)
   return 0;
 }
 
-static int
-on_services_ok(struct session *session, const uint8_t *data, size_t size)
-{
+static int on_services_ok(struct session *session, const uint8_t *data, size_t size) {
   struct net_services_ok services;
   char error[NET_SENTENCE_MAX];
   if (net_services_ok_decode(&services, data, size, error, sizeof error) != 0) {
@@ -179,9 +159,7 @@ on_services_ok(struct session *session, const uint8_t *data, size_t size)
   return 0;
 }
 
-static int
-link_message(struct net_link *link, enum mdm_message type, const uint8_t *data, size_t size)
-{
+static int link_message(struct net_link *link, enum mdm_message type, const uint8_t *data, size_t size) {
   struct session *session = net_link_owner(link);
   switch (session->state) {
   case SESSION_HELLO:
@@ -198,9 +176,7 @@ link_message(struct net_link *link, enum mdm_message type, const uint8_t *data, 
 }
 
 /* The policy of every stream: only what is declared at this moment is dialled. */
-static enum mdm_reset
-link_open(struct net_link *link, mdm_stream *stream, const struct mdm_open *open)
-{
+static enum mdm_reset link_open(struct net_link *link, mdm_stream *stream, const struct mdm_open *open) {
   struct session *session = net_link_owner(link);
   struct service_entry *entry = NULL;
   if (session->state != SESSION_SERVE && session->state != SESSION_DRAIN)
@@ -209,8 +185,8 @@ link_open(struct net_link *link, mdm_stream *stream, const struct mdm_open *open
     entry = service_map_find(session->config.map, open->service);
   if (entry == NULL || entry->lost) {
     char detail[96];
-    snprintf(detail, sizeof detail, "stream %" PRIu32 " asks for service %" PRIu32 ", which is not declared", mdm_stream_id(stream),
-             open->service);
+    snprintf(detail, sizeof detail, "stream %" PRIu32 " asks for service %" PRIu32 ", which is not declared",
+             mdm_stream_id(stream), open->service);
     session_log(session, NET_LOG_WARN, "refused", detail);
     return MDM_RESET_REFUSED;
   }
@@ -226,29 +202,24 @@ link_open(struct net_link *link, mdm_stream *stream, const struct mdm_open *open
   return origin_open(session->config.origins, stream, open, entry);
 }
 
-static void
-link_goaway(struct net_link *link, uint32_t last_id, uint16_t code, const char *text, size_t size)
-{
+static void link_goaway(struct net_link *link, uint32_t last_id, uint16_t code, const char *text, size_t size) {
   struct session *session = net_link_owner(link);
   char sentence[NET_SENTENCE_MAX + 1];
   (void)last_id;
   net_log_escape(sentence, sizeof sentence, text, size);
-  session_log(session, session->state == SESSION_DRAIN ? NET_LOG_DEBUG : NET_LOG_INFO, "the server says goodbye", sentence);
+  session_log(session, session->state == SESSION_DRAIN ? NET_LOG_DEBUG : NET_LOG_INFO, "the server says goodbye",
+              sentence);
   if (code == MDM_GOAWAY_DRAIN && session->state == SESSION_SERVE)
     session_enter(session, SESSION_DRAIN);
   session->config.ops->goaway(session, code, sentence);
 }
 
-static void
-link_drained(struct net_link *link)
-{
+static void link_drained(struct net_link *link) {
   struct session *session = net_link_owner(link);
   session->config.ops->drained(session);
 }
 
-static void
-link_ended(struct net_link *link, int error, const char *reason)
-{
+static void link_ended(struct net_link *link, int error, const char *reason) {
   struct session *session = net_link_owner(link);
   session_enter(session, SESSION_ENDED);
   if (session->end_reason != NULL)
@@ -265,17 +236,14 @@ static const struct net_link_ops link_ops = {
 };
 
 /* ---- lifetime ---- */
-static void
-handshake_expired(struct net_timer *timer)
-{
+static void handshake_expired(struct net_timer *timer) {
   struct session *session = (struct session *)(void *)((char *)timer - offsetof(struct session, timer));
   session->end_reason = "the server did not finish the handshake in time";
   net_link_refuse(session->link, MDM_GOAWAY_IDLE, session->end_reason);
 }
 
-int
-session_open(struct session **out, struct net_loop *loop, struct net_conn *conn, const struct session_config *config)
-{
+int session_open(struct session **out, struct net_loop *loop, struct net_conn *conn,
+                 const struct session_config *config) {
   struct session *session = calloc(1, sizeof *session);
   if (session == NULL) {
     net_conn_close(conn, true);
@@ -307,9 +275,7 @@ session_open(struct session **out, struct net_loop *loop, struct net_conn *conn,
   return status;
 }
 
-void
-session_close(struct session *session)
-{
+void session_close(struct session *session) {
   net_timer_stop(&session->loop->wheel, &session->timer);
   if (session->probing)
     net_probe_cancel(&session->probe);
@@ -317,27 +283,19 @@ session_close(struct session *session)
   free(session);
 }
 
-void *
-session_owner(const struct session *session)
-{
+void *session_owner(const struct session *session) {
   return session->config.owner;
 }
 
-bool
-session_is_ready(const struct session *session)
-{
+bool session_is_ready(const struct session *session) {
   return session->state == SESSION_SERVE;
 }
 
-uint64_t
-session_ready_since_ms(const struct session *session)
-{
+uint64_t session_ready_since_ms(const struct session *session) {
   return session->ready_since_ms;
 }
 
-size_t
-session_streams(const struct session *session)
-{
+size_t session_streams(const struct session *session) {
   struct mdm_mux_stats stats;
   if (session->state == SESSION_ENDED) /* the link has taken the mux apart */
     return 0;
@@ -345,24 +303,18 @@ session_streams(const struct session *session)
   return stats.streams_active;
 }
 
-int
-session_announce(struct session *session)
-{
+int session_announce(struct session *session) {
   return session->state == SESSION_SERVE ? send_services(session) : 0;
 }
 
-void
-session_drain(struct session *session, const char *text)
-{
+void session_drain(struct session *session, const char *text) {
   if (session->state == SESSION_ENDED)
     return;
   session_enter(session, SESSION_DRAIN);
   net_link_drain(session->link, MDM_GOAWAY_DRAIN, text);
 }
 
-static void
-probe_done(struct net_probe *probe, bool alive)
-{
+static void probe_done(struct net_probe *probe, bool alive) {
   struct session *session = (struct session *)(void *)((char *)probe - offsetof(struct session, probe));
   session->probing = false;
   session_log(session, NET_LOG_INFO, "after a change of the network", alive ? "the link lives" : "the link is dead");
@@ -372,9 +324,7 @@ probe_done(struct net_probe *probe, bool alive)
   net_link_refuse(session->link, MDM_GOAWAY_IDLE, session->end_reason);
 }
 
-void
-session_probe(struct session *session)
-{
+void session_probe(struct session *session) {
   if (session->probing || session->state == SESSION_ENDED)
     return;
   session->probing = true;

@@ -1,9 +1,10 @@
-/* session.h: one link to the server after it is connected and its key is trusted: the handshake, the announcement of services,
- * the streams. The tunnel owns sessions: one that serves, and older ones that drain.
+/* session.h: one link to the server after it is connected and its key is trusted: the handshake, the announcement of
+ * services, the streams. The tunnel owns sessions: one that serves, and older ones that drain.
  *
  *   HELLO --CHALLENGE--> LOGIN --READY--> SERVE --GOAWAY DRAIN, or session_drain()--> DRAIN --> ENDED
  *
- * Events come from inside the link's callbacks: the owner stores them and acts later (it must not close the session there).
+ * Events come from inside the link's callbacks: the owner stores them and acts later (it must not close the session
+ * there).
  */
 #ifndef CLIENT_SESSION_H
 #define CLIENT_SESSION_H
@@ -18,8 +19,8 @@
 
 struct session;
 
-struct session_identity {      /* owned by the tunnel, outlives its sessions */
-  const char *user, *token;    /* "" = none */
+struct session_identity {   /* owned by the tunnel, outlives its sessions */
+  const char *user, *token; /* "" = none */
   const char *client_name;
   bool name_explicit, replace;
   uint8_t instance[NET_INSTANCE_SIZE];
@@ -41,14 +42,15 @@ struct session_config {
   const struct service_map *map; /* read at CHALLENGE and at every OPEN */
   struct origin_pool *origins;
   uint64_t epoch;
-  uint64_t *serial;              /* of SERVICES, counts up over all sessions */
+  uint64_t *serial; /* of SERVICES, counts up over all sessions */
   uint32_t heartbeat_ms;
   const struct session_ops *ops;
   void *owner;
 };
 
 /* Takes `conn`. 0 or a UV_ code (then `conn` is closed). */
-int session_open(struct session **out, struct net_loop *loop, struct net_conn *conn, const struct session_config *config);
+int session_open(struct session **out, struct net_loop *loop, struct net_conn *conn,
+                 const struct session_config *config);
 void session_close(struct session *session); /* everything now, without events; not from inside one */
 void *session_owner(const struct session *session);
 bool session_is_ready(const struct session *session);
@@ -56,7 +58,8 @@ size_t session_streams(const struct session *session);
 uint64_t session_ready_since_ms(const struct session *session);
 /* The map changed: SERVICES again. Nothing before READY. 0 or a UV_ code. */
 int session_announce(struct session *session);
-void session_drain(struct session *session, const char *text); /* GOAWAY DRAIN; drained() when the streams have finished */
-void session_probe(struct session *session);                   /* ends with UV_ETIMEDOUT unless it answers soon */
+void session_drain(struct session *session,
+                   const char *text);        /* GOAWAY DRAIN; drained() when the streams have finished */
+void session_probe(struct session *session); /* ends with UV_ETIMEDOUT unless it answers soon */
 
 #endif

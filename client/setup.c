@@ -10,21 +10,18 @@
 #include "options.h"
 #include "platform.h"
 
-static bool
-text_given(const char *text)
-{
+static bool text_given(const char *text) {
   return text != NULL && text[0] != '\0';
 }
 
 /* ---- servers ---- */
 /* One item of the list: one endpoint, or two ways to the same server. */
-static enum mdm_client_status
-add_endpoint(struct tunnel_config *config, const struct mdm_client_options *options, const char *text, size_t size, char *error,
-             size_t error_size)
-{
+static enum mdm_client_status add_endpoint(struct tunnel_config *config, const struct mdm_client_options *options,
+                                           const char *text, size_t size, char *error, size_t error_size) {
   struct net_endpoint ways[2];
   uint16_t port = options->port == 0 ? OPTIONS_DEFAULT_PORT : options->port;
-  int count = net_endpoint_parse(ways, text, size, port, options->plaintext ? "tls" : options->carrier, error, error_size);
+  int count =
+      net_endpoint_parse(ways, text, size, port, options->plaintext ? "tls" : options->carrier, error, error_size);
   if (count < 0)
     return MDM_CLIENT_USAGE;
   for (int i = 0; i < count; i++) {
@@ -46,9 +43,8 @@ add_endpoint(struct tunnel_config *config, const struct mdm_client_options *opti
   return MDM_CLIENT_OK;
 }
 
-static enum mdm_client_status
-make_endpoints(struct tunnel_config *config, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+static enum mdm_client_status make_endpoints(struct tunnel_config *config, const struct mdm_client_options *options,
+                                             char *error, size_t error_size) {
   const char *text = text_given(options->host) ? options->host : OPTIONS_DEFAULT_HOST;
   config->endpoints_count = 0;
   for (;;) {
@@ -67,9 +63,8 @@ make_endpoints(struct tunnel_config *config, const struct mdm_client_options *op
   }
 }
 
-enum mdm_client_status
-setup_server(const struct mdm_client_options *options, char out[static CREDENTIALS_SERVER_MAX], char *error, size_t error_size)
-{
+enum mdm_client_status setup_server(const struct mdm_client_options *options, char out[static CREDENTIALS_SERVER_MAX],
+                                    char *error, size_t error_size) {
   struct tunnel_config config = {0};
   enum mdm_client_status status = make_endpoints(&config, options, error, error_size);
   if (status == MDM_CLIENT_OK)
@@ -77,9 +72,8 @@ setup_server(const struct mdm_client_options *options, char out[static CREDENTIA
   return status;
 }
 
-static enum mdm_client_status
-make_proxy(struct setup *setup, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+static enum mdm_client_status make_proxy(struct setup *setup, const struct mdm_client_options *options, char *error,
+                                         size_t error_size) {
   if (!text_given(options->proxy_url)) {
     if (!text_given(options->proxy_username) && !text_given(options->proxy_password))
       return MDM_CLIENT_OK;
@@ -90,16 +84,16 @@ make_proxy(struct setup *setup, const struct mdm_client_options *options, char *
     snprintf(error, error_size, "--plaintext is for loopback only, and a proxy is not that");
     return MDM_CLIENT_USAGE;
   }
-  if (net_proxy_parse(&setup->proxy, options->proxy_url, options->proxy_username, options->proxy_password, error, error_size) != 0)
+  if (net_proxy_parse(&setup->proxy, options->proxy_url, options->proxy_username, options->proxy_password, error,
+                      error_size) != 0)
     return MDM_CLIENT_USAGE;
   setup->tunnel.proxy = &setup->proxy;
   return MDM_CLIENT_OK;
 }
 
 /* ---- who we are ---- */
-static enum mdm_client_status
-load_credentials(struct setup *setup, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+static enum mdm_client_status load_credentials(struct setup *setup, const struct mdm_client_options *options,
+                                               char *error, size_t error_size) {
   const struct tunnel_endpoint *first = &setup->tunnel.endpoints[0];
   char server[CREDENTIALS_SERVER_MAX];
   bool named = text_given(options->credentials_file);
@@ -110,7 +104,8 @@ load_credentials(struct setup *setup, const struct mdm_client_options *options, 
     snprintf(error, error_size, "%s: the home directory is unknown", options->credentials_file);
     return MDM_CLIENT_CONFIG;
   }
-  int found = credentials_load(&setup->identity, path, credentials_server(server, first->host, first->port), error, error_size);
+  int found =
+      credentials_load(&setup->identity, path, credentials_server(server, first->host, first->port), error, error_size);
   if (found == 0 && named && !options->login_only) {
     snprintf(error, error_size, "%s has no token for %s", path, server);
     found = -1;
@@ -119,9 +114,8 @@ load_credentials(struct setup *setup, const struct mdm_client_options *options, 
   return found < 0 ? MDM_CLIENT_CONFIG : MDM_CLIENT_OK;
 }
 
-static enum mdm_client_status
-make_identity(struct setup *setup, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+static enum mdm_client_status make_identity(struct setup *setup, const struct mdm_client_options *options, char *error,
+                                            size_t error_size) {
   struct credentials *identity = &setup->identity;
   struct session_identity *out = &setup->tunnel.identity;
   enum mdm_client_status status = MDM_CLIENT_OK;
@@ -142,8 +136,9 @@ make_identity(struct setup *setup, const struct mdm_client_options *options, cha
   if (text_given(options->user))
     snprintf(identity->user, sizeof identity->user, "%s", options->user);
   if (identity->user[0] == '\0' && identity->token[0] == '\0') {
-    snprintf(error, error_size, "say who you are: -u NAME, or save the token that the server's operator gave you with "
-                                "mdm-tunnel-client login");
+    snprintf(error, error_size,
+             "say who you are: -u NAME, or save the token that the server's operator gave you with "
+             "mdm-tunnel-client login");
     return MDM_CLIENT_USAGE;
   }
   if (text_given(options->name) && strlen(options->name) >= sizeof setup->client_name) {
@@ -166,9 +161,8 @@ make_identity(struct setup *setup, const struct mdm_client_options *options, cha
 }
 
 /* ---- what we trust ---- */
-static enum mdm_client_status
-make_trust(struct setup *setup, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+static enum mdm_client_status make_trust(struct setup *setup, const struct mdm_client_options *options, char *error,
+                                         size_t error_size) {
   struct trust *trust = &setup->tunnel.trust;
   trust->strict = options->strict;
   trust->ca = text_given(options->ca);
@@ -185,11 +179,13 @@ make_trust(struct setup *setup, const struct mdm_client_options *options, char *
   if (text_given(options->fingerprint)) {
     trust->pinned = net_fingerprint_parse(trust->pin, options->fingerprint, strlen(options->fingerprint)) == 0;
     if (!trust->pinned) {
-      snprintf(error, error_size, "--fingerprint must look like SHA256: and 43 characters, as the server prints it at its start");
+      snprintf(error, error_size,
+               "--fingerprint must look like SHA256: and 43 characters, as the server prints it at its start");
       return MDM_CLIENT_USAGE;
     }
   }
-  trust->known_servers = net_path_expand(text_given(options->known_servers) ? options->known_servers : TRUST_DEFAULT_FILE);
+  trust->known_servers =
+      net_path_expand(text_given(options->known_servers) ? options->known_servers : TRUST_DEFAULT_FILE);
   if (trust->known_servers == NULL && text_given(options->known_servers)) {
     snprintf(error, error_size, "%s: the home directory is unknown", options->known_servers);
     return MDM_CLIENT_CONFIG;
@@ -205,9 +201,8 @@ make_trust(struct setup *setup, const struct mdm_client_options *options, char *
   return MDM_CLIENT_OK;
 }
 
-enum mdm_client_status
-setup_make(struct setup *setup, const struct mdm_client_options *options, char *error, size_t error_size)
-{
+enum mdm_client_status setup_make(struct setup *setup, const struct mdm_client_options *options, char *error,
+                                  size_t error_size) {
   typedef enum mdm_client_status step(struct setup *, const struct mdm_client_options *, char *, size_t);
   static step *const steps[] = {make_proxy, make_identity, make_trust};
   *setup = (struct setup){0};
@@ -222,9 +217,7 @@ setup_make(struct setup *setup, const struct mdm_client_options *options, char *
   return status;
 }
 
-void
-setup_clean(struct setup *setup)
-{
+void setup_clean(struct setup *setup) {
   credentials_clean(&setup->identity);
   net_proxy_clean(&setup->proxy);
   trust_clean(&setup->tunnel.trust);

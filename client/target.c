@@ -8,24 +8,18 @@
 #include "address.h"
 #include "identity.h"
 
-static bool
-is_number(const char *text)
-{
+static bool is_number(const char *text) {
   if (*text == '\0')
     return false;
   return text[strspn(text, "0123456789")] == '\0';
 }
 
-static int
-fail(char *error, size_t error_size, const char *sentence)
-{
+static int fail(char *error, size_t error_size, const char *sentence) {
   snprintf(error, error_size, "%s", sentence);
   return -1;
 }
 
-int
-target_set_unix(struct target *out, const char *path, char *error, size_t error_size)
-{
+int target_set_unix(struct target *out, const char *path, char *error, size_t error_size) {
   memset(out, 0, sizeof *out);
   out->kind = TARGET_UNIX;
   char *expanded = net_path_expand(path);
@@ -43,9 +37,7 @@ target_set_unix(struct target *out, const char *path, char *error, size_t error_
   return status;
 }
 
-int
-target_set(struct target *out, const char *host, uint16_t port, char *error, size_t error_size)
-{
+int target_set(struct target *out, const char *host, uint16_t port, char *error, size_t error_size) {
   memset(out, 0, sizeof *out);
   if (port == 0)
     return fail(error, error_size, "must have a port from 1 to 65535");
@@ -74,9 +66,7 @@ target_set(struct target *out, const char *host, uint16_t port, char *error, siz
   return 0;
 }
 
-int
-target_parse(struct target *out, const char *text, char *error, size_t error_size)
-{
+int target_parse(struct target *out, const char *text, char *error, size_t error_size) {
   static const char shape[] = "must be a port from 1 to 65535, \"host:port\" or \"unix:/path\"";
   memset(out, 0, sizeof *out);
   if (strncmp(text, "unix:", 5) == 0)
@@ -99,15 +89,11 @@ target_parse(struct target *out, const char *text, char *error, size_t error_siz
   return target_set(out, copy, port, error, error_size);
 }
 
-bool
-target_equal(const struct target *a, const struct target *b)
-{
+bool target_equal(const struct target *a, const struct target *b) {
   return a->kind == b->kind && a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
-const char *
-target_text(char out[static TARGET_TEXT], const struct target *target)
-{
+const char *target_text(char out[static TARGET_TEXT], const struct target *target) {
   switch (target->kind) {
   case TARGET_LOOPBACK:
     snprintf(out, TARGET_TEXT, "127.0.0.1:%u", target->port);
@@ -125,9 +111,7 @@ target_text(char out[static TARGET_TEXT], const struct target *target)
   return out;
 }
 
-const char *
-target_authority(char out[static TARGET_TEXT], const struct target *target, bool tls)
-{
+const char *target_authority(char out[static TARGET_TEXT], const struct target *target, bool tls) {
   if (target->kind == TARGET_UNIX) {
     snprintf(out, TARGET_TEXT, "localhost");
     return out;

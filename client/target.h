@@ -1,4 +1,5 @@
-/* target.h: where a declared service is found on this side: a port, an address, a name with a port, or a socket file. No I/O. */
+/* target.h: where a declared service is found on this side: a port, an address, a name with a port, or a socket file.
+ * No I/O. */
 #ifndef CLIENT_TARGET_H
 #define CLIENT_TARGET_H
 
@@ -10,7 +11,7 @@
 
 #define TARGET_HOST_MAX 255u
 #define TARGET_UNIX_MAX 107u /* sun_path less its NUL */
-#define TARGET_TEXT (TARGET_HOST_MAX + 16u)
+#define TARGET_TEXT     (TARGET_HOST_MAX + 16u)
 
 enum target_kind {
   TARGET_LOOPBACK, /* a port: 127.0.0.1, then ::1 at once on refusal */
@@ -22,8 +23,8 @@ enum target_kind {
 struct target {
   enum target_kind kind;
   uint16_t port;
-  struct mdm_address address;       /* ADDRESS, with the port */
-  char host[TARGET_HOST_MAX + 1];   /* NAME, ADDRESS: as written; UNIX: the path */
+  struct mdm_address address;     /* ADDRESS, with the port */
+  char host[TARGET_HOST_MAX + 1]; /* NAME, ADDRESS: as written; UNIX: the path */
 };
 
 /* "3000", "host:port", "[v6]:port", "unix:/path". 0, or -1 with a sentence. */

@@ -1,5 +1,5 @@
-/* tunnel.c: the actor of the client. Callbacks store what happened and ask for a step at the end of the iteration, because a session
- * must not be closed from inside its own events. */
+/* tunnel.c: the actor of the client. Callbacks store what happened and ask for a step at the end of the iteration,
+ * because a session must not be closed from inside its own events. */
 #include "tunnel.h"
 
 #include <assert.h>
@@ -15,7 +15,15 @@
 #include "log.h"
 #include "verdicts.h"
 
-enum tunnel_state { TUNNEL_IDLE, TUNNEL_DIAL, TUNNEL_LOGIN, TUNNEL_SERVE, TUNNEL_BACKOFF, TUNNEL_DRAIN, TUNNEL_STOPPED };
+enum tunnel_state {
+  TUNNEL_IDLE,
+  TUNNEL_DIAL,
+  TUNNEL_LOGIN,
+  TUNNEL_SERVE,
+  TUNNEL_BACKOFF,
+  TUNNEL_DRAIN,
+  TUNNEL_STOPPED
+};
 static const char *const state_names[] = {"IDLE", "DIAL", "LOGIN", "SERVE", "BACKOFF", "DRAIN", "STOPPED"};
 _Static_assert(sizeof state_names / sizeof *state_names == TUNNEL_STOPPED + 1, "a name for every state");
 
@@ -45,33 +53,29 @@ struct tunnel {
 
   struct net_tls_context *link_tls, *web_tls;
   struct net_dial *dial;
-  size_t preferred, tried;          /* endpoint that worked last; how many of this round have failed */
+  size_t preferred, tried; /* endpoint that worked last; how many of this round have failed */
   struct session *current;
   struct draining draining[TUNNEL_DRAINING_MAX];
   size_t draining_count;
   uint64_t epoch, serial, answered; /* serial: of the last SERVICES, and of the last that was answered */
   uint32_t failures;                /* rounds that failed in a row */
   struct backoff backoff;
-  struct net_timer timer;           /* BACKOFF: the next attempt; DRAIN: the end of patience */
+  struct net_timer timer; /* BACKOFF: the next attempt; DRAIN: the end of patience */
 
-  struct net_task step;             /* what callbacks leave for it: */
+  struct net_task step; /* what callbacks leave for it: */
   bool current_ended, current_leaving, stop, stop_now, patience_over;
-  bool final;                       /* with: */
+  bool final; /* with: */
   enum mdm_client_status final_status;
-  char text[TUNNEL_TEXT_MAX];       /* of the last failure or the end */
+  char text[TUNNEL_TEXT_MAX]; /* of the last failure or the end */
 };
 
 /* ---- telling ---- */
-static void
-tunnel_log(const struct tunnel *tunnel, enum net_log_level level, const char *what, const char *detail)
-{
+static void tunnel_log(const struct tunnel *tunnel, enum net_log_level level, const char *what, const char *detail) {
   const struct net_log_actor actor = {"tunnel", tunnel->epoch, state_names[tunnel->state]};
   net_log_write(tunnel->loop->log, level, &actor, "%s%s%s", what, detail[0] == '\0' ? "" : ": ", detail);
 }
 
-static void
-tell(struct tunnel *tunnel, struct mdm_client_event event)
-{
+static void tell(struct tunnel *tunnel, struct mdm_client_event event) {
   event.service = event.service == NULL ? "" : event.service;
   event.url = event.url == NULL ? "" : event.url;
   event.user = event.user == NULL ? "" : event.user;
@@ -79,9 +83,7 @@ tell(struct tunnel *tunnel, struct mdm_client_event event)
   tunnel->ops->event(tunnel, &event, tunnel->owner);
 }
 
-static void
-tunnel_enter(struct tunnel *tunnel, enum tunnel_state state)
-{
+static void tunnel_enter(struct tunnel *tunnel, enum tunnel_state state) {
   assert(edges[tunnel->state] & TO(state));
   tunnel->state = state;
   net_timer_stop(&tunnel->loop->wheel, &tunnel->timer);
@@ -90,16 +92,13 @@ tunnel_enter(struct tunnel *tunnel, enum tunnel_state state)
   tunnel_log(tunnel, NET_LOG_DEBUG, "entered", "");
 }
 
-static void
-want_step(struct tunnel *tunnel)
-{
+static void want_step(struct tunnel *tunnel) {
   net_loop_defer(tunnel->loop, &tunnel->step);
 }
 
 /* The end is near: the first reason stays. */
 static void __attribute__((format(printf, 3, 4)))
-tunnel_finally(struct tunnel *tunnel, enum mdm_client_status status, const char *format, ...)
-{
+tunnel_finally(struct tunnel *tunnel, enum mdm_client_status status, const char *format, ...) {
   va_list arguments;
   if (tunnel->final)
     return;
@@ -112,9 +111,7 @@ tunnel_finally(struct tunnel *tunnel, enum mdm_client_status status, const char 
 }
 
 /* ---- sessions ---- */
-static void
-drop_current(struct tunnel *tunnel)
-{
+static void drop_current(struct tunnel *tunnel) {
   if (tunnel->dial != NULL)
     net_dial_cancel(tunnel->dial);
   tunnel->dial = NULL;
@@ -124,27 +121,21 @@ drop_current(struct tunnel *tunnel)
   tunnel->current_ended = tunnel->current_leaving = false;
 }
 
-static void
-drop_draining(struct tunnel *tunnel, size_t index)
-{
+static void drop_draining(struct tunnel *tunnel, size_t index) {
   session_close(tunnel->draining[index].session);
   memmove(&tunnel->draining[index], &tunnel->draining[index + 1],
           (tunnel->draining_count - index - 1) * sizeof *tunnel->draining);
   tunnel->draining_count--;
 }
 
-static void
-reap(struct tunnel *tunnel)
-{
+static void reap(struct tunnel *tunnel) {
   for (size_t i = tunnel->draining_count; i-- > 0;)
     if (tunnel->draining[i].ended)
       drop_draining(tunnel, i);
 }
 
 /* The current session finishes its streams beside a new one. */
-static void
-move_aside(struct tunnel *tunnel, const char *text)
-{
+static void move_aside(struct tunnel *tunnel, const char *text) {
   if (tunnel->draining_count == TUNNEL_DRAINING_MAX)
     drop_draining(tunnel, 0);
   tunnel->draining[tunnel->draining_count++] = (struct draining){.session = tunnel->current};
@@ -153,9 +144,7 @@ move_aside(struct tunnel *tunnel, const char *text)
   tunnel->current_ended = tunnel->current_leaving = false;
 }
 
-static void
-tunnel_end(struct tunnel *tunnel)
-{
+static void tunnel_end(struct tunnel *tunnel) {
   drop_current(tunnel);
   while (tunnel->draining_count > 0)
     drop_draining(tunnel, tunnel->draining_count - 1);
@@ -165,23 +154,20 @@ tunnel_end(struct tunnel *tunnel)
     tunnel_log(tunnel, NET_LOG_DEBUG, "stopped", tunnel->text);
   else
     tunnel->text[0] = '\0';
-  tell(tunnel, (struct mdm_client_event){MDM_CLIENT_EVENT_STOPPED, .status = tunnel->final_status, .text = tunnel->text});
+  tell(tunnel,
+       (struct mdm_client_event){MDM_CLIENT_EVENT_STOPPED, .status = tunnel->final_status, .text = tunnel->text});
 }
 
 /* ---- dialling ---- */
 static void tunnel_dial(struct tunnel *tunnel);
 static const struct session_ops session_events;
 
-static const struct tunnel_endpoint *
-endpoint_now(const struct tunnel *tunnel)
-{
+static const struct tunnel_endpoint *endpoint_now(const struct tunnel *tunnel) {
   const struct tunnel_config *config = tunnel->config;
   return &config->endpoints[(tunnel->preferred + tunnel->tried) % config->endpoints_count];
 }
 
-static void
-tunnel_back_off(struct tunnel *tunnel)
-{
+static void tunnel_back_off(struct tunnel *tunnel) {
   uint32_t delay = backoff_next(&tunnel->backoff, randombytes_random());
   tunnel_enter(tunnel, TUNNEL_BACKOFF);
   net_timer_start(&tunnel->loop->wheel, &tunnel->timer, delay);
@@ -190,9 +176,7 @@ tunnel_back_off(struct tunnel *tunnel)
 }
 
 /* An endpoint did not lead to READY: the next one, or a pause. `tunnel->text` says why. */
-static void
-tunnel_failed(struct tunnel *tunnel)
-{
+static void tunnel_failed(struct tunnel *tunnel) {
   const struct tunnel_endpoint *endpoint = endpoint_now(tunnel);
   char where[300];
   snprintf(where, sizeof where, "%s:%u", endpoint->endpoint.host, endpoint->endpoint.port);
@@ -204,26 +188,26 @@ tunnel_failed(struct tunnel *tunnel)
   }
   tunnel->tried = 0;
   tunnel->failures++;
-  if (tunnel->config->login_only || (tunnel->config->max_attempts != 0 && tunnel->failures >= tunnel->config->max_attempts)) {
+  if (tunnel->config->login_only ||
+      (tunnel->config->max_attempts != 0 && tunnel->failures >= tunnel->config->max_attempts)) {
     char reason[TUNNEL_TEXT_MAX];
     memcpy(reason, tunnel->text, sizeof reason);
-    tunnel_finally(tunnel, MDM_CLIENT_GAVE_UP, "no connection to %.300s after %" PRIu32 " %s: %.700s", where, tunnel->failures,
-                   tunnel->failures == 1 ? "attempt" : "attempts", reason);
+    tunnel_finally(tunnel, MDM_CLIENT_GAVE_UP, "no connection to %.300s after %" PRIu32 " %s: %.700s", where,
+                   tunnel->failures, tunnel->failures == 1 ? "attempt" : "attempts", reason);
     return;
   }
   tunnel_back_off(tunnel);
 }
 
 /* Plaintext only to this machine; else the key is judged. True: go on. */
-static bool
-server_is_trusted(struct tunnel *tunnel, const struct tunnel_endpoint *endpoint, struct net_conn *conn)
-{
+static bool server_is_trusted(struct tunnel *tunnel, const struct tunnel_endpoint *endpoint, struct net_conn *conn) {
   uint8_t fingerprint[NET_FINGERPRINT_SIZE];
   char text[TRUST_TEXT_MAX];
   bool loopback = tunnel->config->proxy == NULL && net_address_is_loopback(net_conn_peer(conn));
   if (endpoint->endpoint.carrier == NET_CARRIER_PLAIN) {
     if (!loopback)
-      tunnel_finally(tunnel, MDM_CLIENT_USAGE, "%s is not on this machine: --plaintext is for loopback only", endpoint->host);
+      tunnel_finally(tunnel, MDM_CLIENT_USAGE, "%s is not on this machine: --plaintext is for loopback only",
+                     endpoint->host);
     return loopback;
   }
   if (net_tls_peer_fingerprint(conn, fingerprint) != 0) {
@@ -246,15 +230,14 @@ server_is_trusted(struct tunnel *tunnel, const struct tunnel_endpoint *endpoint,
   return false;
 }
 
-static void
-tunnel_dialled(struct net_dial *dial, struct net_conn *conn, int error, const char *reason, void *user)
-{
+static void tunnel_dialled(struct net_dial *dial, struct net_conn *conn, int error, const char *reason, void *user) {
   struct tunnel *tunnel = user;
   const struct tunnel_endpoint *endpoint = endpoint_now(tunnel);
   (void)dial;
   tunnel->dial = NULL;
   if (conn == NULL) {
-    snprintf(tunnel->text, sizeof tunnel->text, "%s", reason != NULL && reason[0] != '\0' ? reason : uv_strerror(error));
+    snprintf(tunnel->text, sizeof tunnel->text, "%s",
+             reason != NULL && reason[0] != '\0' ? reason : uv_strerror(error));
     tunnel_failed(tunnel);
     return;
   }
@@ -283,24 +266,20 @@ tunnel_dialled(struct net_dial *dial, struct net_conn *conn, int error, const ch
 }
 
 /* The contexts are made when the first endpoint wants one: the system's store of authorities takes its time to read. */
-static int
-make_contexts(struct tunnel *tunnel, enum net_carrier carrier, char *error, size_t error_size)
-{
+static int make_contexts(struct tunnel *tunnel, enum net_carrier carrier, char *error, size_t error_size) {
   const struct net_proxy *proxy = tunnel->config->proxy;
   int status = 0;
   if (tunnel->link_tls == NULL && carrier != NET_CARRIER_PLAIN)
     status = net_tls_link_client(&tunnel->link_tls, tunnel->config->ca, error, error_size);
-  /* A proxy gets a password, so it is verified. The outer TLS of a wss:// carrier proves nothing that the link's own does not,
-   * and must not keep out those behind a front that breaks TLS open. */
+  /* A proxy gets a password, so it is verified. The outer TLS of a wss:// carrier proves nothing that the link's own
+   * does not, and must not keep out those behind a front that breaks TLS open. */
   bool verify = proxy != NULL && proxy->tls;
   if (status == 0 && tunnel->web_tls == NULL && (carrier == NET_CARRIER_WSS || verify))
     status = net_tls_web_client(&tunnel->web_tls, verify, NULL, error, error_size);
   return status;
 }
 
-static void
-tunnel_dial(struct tunnel *tunnel)
-{
+static void tunnel_dial(struct tunnel *tunnel) {
   const struct tunnel_endpoint *endpoint = endpoint_now(tunnel);
   tunnel_enter(tunnel, TUNNEL_DIAL);
   tunnel->text[0] = '\0';
@@ -326,9 +305,7 @@ tunnel_dial(struct tunnel *tunnel)
   }
 }
 
-static void
-on_timer(struct net_timer *timer)
-{
+static void on_timer(struct net_timer *timer) {
   struct tunnel *tunnel = (struct tunnel *)(void *)((char *)timer - offsetof(struct tunnel, timer));
   if (tunnel->state == TUNNEL_BACKOFF) {
     tunnel_dial(tunnel);
@@ -339,20 +316,17 @@ on_timer(struct net_timer *timer)
 }
 
 /* ---- events of the session ---- */
-static void
-tell_verdict(const struct mdm_client_event *event, void *user)
-{
+static void tell_verdict(const struct mdm_client_event *event, void *user) {
   struct tunnel *tunnel = user;
   char line[TUNNEL_TEXT_MAX];
   const char *said = event->type == MDM_CLIENT_EVENT_URL ? event->url : event->text;
-  snprintf(line, sizeof line, "%.200s%s: %.1024s", event->service, event->type == MDM_CLIENT_EVENT_REFUSED ? " is refused" : "", said);
+  snprintf(line, sizeof line, "%.200s%s: %.1024s", event->service,
+           event->type == MDM_CLIENT_EVENT_REFUSED ? " is refused" : "", said);
   tunnel_log(tunnel, event->type == MDM_CLIENT_EVENT_REFUSED ? NET_LOG_WARN : NET_LOG_INFO, line, "");
   tell(tunnel, *event);
 }
 
-static void
-judge_verdicts(struct tunnel *tunnel, const struct net_services_ok *services)
-{
+static void judge_verdicts(struct tunnel *tunnel, const struct net_services_ok *services) {
   struct verdicts_count count;
   bool unasked = services->serial == tunnel->answered;
   tunnel->answered = services->serial;
@@ -363,13 +337,11 @@ judge_verdicts(struct tunnel *tunnel, const struct net_services_ok *services)
     return;
   }
   if (count.refused > 0 && count.served == 0 && !tunnel->stop)
-    tunnel_finally(tunnel, MDM_CLIENT_NAME, "%s%s", count.refused == 1 ? "" : "every service is refused; the first: ",
-                   count.first_refusal);
+    tunnel_finally(tunnel, MDM_CLIENT_NAME, "%s%s",
+                   count.refused == 1 ? "" : "every service is refused; the first: ", count.first_refusal);
 }
 
-static void
-on_ready(struct session *session, const struct net_ready *ready)
-{
+static void on_ready(struct session *session, const struct net_ready *ready) {
   struct tunnel *tunnel = session_owner(session);
   char name[2 * NET_TEXT_MAX], user[2 * NET_TEXT_MAX], line[4 * NET_TEXT_MAX + 8];
   if (session != tunnel->current || tunnel->state != TUNNEL_LOGIN)
@@ -390,18 +362,14 @@ on_ready(struct session *session, const struct net_ready *ready)
     judge_verdicts(tunnel, &ready->services);
 }
 
-static void
-on_verdicts(struct session *session, const struct net_services_ok *services)
-{
+static void on_verdicts(struct session *session, const struct net_services_ok *services) {
   struct tunnel *tunnel = session_owner(session);
   if (session == tunnel->current)
     judge_verdicts(tunnel, services);
 }
 
 /* Codes after which a further attempt would only meet the same answer. MDM_CLIENT_OK: try again. */
-static enum mdm_client_status
-final_status(uint16_t code)
-{
+static enum mdm_client_status final_status(uint16_t code) {
   switch (code) {
   case MDM_GOAWAY_AUTH:
   case MDM_GOAWAY_REVOKED:
@@ -417,9 +385,7 @@ final_status(uint16_t code)
   }
 }
 
-static const char *
-goaway_words(uint16_t code)
-{
+static const char *goaway_words(uint16_t code) {
   static const char *const words[] = {
       [MDM_GOAWAY_DRAIN] = "the server is shutting down",
       [MDM_GOAWAY_PROTOCOL] = "the server did not understand this client",
@@ -435,9 +401,7 @@ goaway_words(uint16_t code)
   return code < sizeof words / sizeof *words ? words[code] : "the server ended the session";
 }
 
-static void
-on_goaway(struct session *session, uint16_t code, const char *text)
-{
+static void on_goaway(struct session *session, uint16_t code, const char *text) {
   struct tunnel *tunnel = session_owner(session);
   enum mdm_client_status status = final_status(code);
   if (session != tunnel->current && status == MDM_CLIENT_OK)
@@ -454,17 +418,13 @@ on_goaway(struct session *session, uint16_t code, const char *text)
   want_step(tunnel);
 }
 
-static void
-on_refused(struct session *session, uint16_t code, const char *text)
-{
+static void on_refused(struct session *session, uint16_t code, const char *text) {
   struct tunnel *tunnel = session_owner(session);
   enum mdm_client_status status = final_status(code);
   tunnel_finally(tunnel, status == MDM_CLIENT_OK ? MDM_CLIENT_RUNTIME : status, "%s", text);
 }
 
-static void
-note_end(struct tunnel *tunnel, const struct session *session, const char *reason)
-{
+static void note_end(struct tunnel *tunnel, const struct session *session, const char *reason) {
   if (session == tunnel->current) {
     tunnel->current_ended = true;
     if (reason[0] != '\0' && tunnel->text[0] == '\0')
@@ -476,15 +436,11 @@ note_end(struct tunnel *tunnel, const struct session *session, const char *reaso
   want_step(tunnel);
 }
 
-static void
-on_drained(struct session *session)
-{
+static void on_drained(struct session *session) {
   note_end(session_owner(session), session, "");
 }
 
-static void
-on_ended(struct session *session, int error, const char *reason)
-{
+static void on_ended(struct session *session, int error, const char *reason) {
   note_end(session_owner(session), session, reason[0] != '\0' || error == 0 ? reason : uv_strerror(error));
 }
 
@@ -498,15 +454,11 @@ static const struct session_ops session_events = {
 };
 
 /* ---- the step ---- */
-static bool
-current_held(const struct tunnel *tunnel)
-{
+static bool current_held(const struct tunnel *tunnel) {
   return net_loop_now_ms(tunnel->loop) - session_ready_since_ms(tunnel->current) >= BACKOFF_HELD_MS;
 }
 
-static void
-step_stop(struct tunnel *tunnel)
-{
+static void step_stop(struct tunnel *tunnel) {
   if (tunnel->state != TUNNEL_DRAIN) {
     bool serving = tunnel->state == TUNNEL_SERVE && !tunnel->current_ended;
     tunnel_enter(tunnel, TUNNEL_DRAIN);
@@ -522,9 +474,7 @@ step_stop(struct tunnel *tunnel)
   tunnel_end(tunnel);
 }
 
-static void
-step_lost(struct tunnel *tunnel)
-{
+static void step_lost(struct tunnel *tunnel) {
   bool was_ready = tunnel->state == TUNNEL_SERVE;
   if (tunnel->text[0] == '\0')
     snprintf(tunnel->text, sizeof tunnel->text, "the connection was lost");
@@ -539,9 +489,7 @@ step_lost(struct tunnel *tunnel)
   tunnel_back_off(tunnel);
 }
 
-static void
-step_leave(struct tunnel *tunnel)
-{
+static void step_leave(struct tunnel *tunnel) {
   bool held = current_held(tunnel);
   tunnel_log(tunnel, NET_LOG_INFO, "moving to a new link", tunnel->text);
   move_aside(tunnel, "moved to another link");
@@ -554,9 +502,7 @@ step_leave(struct tunnel *tunnel)
   tunnel_dial(tunnel);
 }
 
-static void
-tunnel_step(struct net_task *task)
-{
+static void tunnel_step(struct net_task *task) {
   struct tunnel *tunnel = (struct tunnel *)(void *)((char *)task - offsetof(struct tunnel, step));
   if (tunnel->state == TUNNEL_STOPPED)
     return;
@@ -576,9 +522,7 @@ tunnel_step(struct net_task *task)
 }
 
 /* ---- public ---- */
-int
-tunnel_new(struct tunnel **out, const struct tunnel_config *config, const struct tunnel_ops *ops, void *owner)
-{
+int tunnel_new(struct tunnel **out, const struct tunnel_config *config, const struct tunnel_ops *ops, void *owner) {
   struct tunnel *tunnel = calloc(1, sizeof *tunnel);
   if (tunnel == NULL)
     return UV_ENOMEM;
@@ -592,9 +536,7 @@ tunnel_new(struct tunnel **out, const struct tunnel_config *config, const struct
   return 0;
 }
 
-void
-tunnel_free(struct tunnel *tunnel)
-{
+void tunnel_free(struct tunnel *tunnel) {
   if (tunnel == NULL)
     return;
   drop_current(tunnel);
@@ -607,16 +549,12 @@ tunnel_free(struct tunnel *tunnel)
   free(tunnel);
 }
 
-void
-tunnel_start(struct tunnel *tunnel)
-{
+void tunnel_start(struct tunnel *tunnel) {
   if (tunnel->state == TUNNEL_IDLE && !tunnel->stop)
     tunnel_dial(tunnel);
 }
 
-void
-tunnel_stop(struct tunnel *tunnel)
-{
+void tunnel_stop(struct tunnel *tunnel) {
   if (tunnel->state == TUNNEL_STOPPED)
     return;
   if (tunnel->stop)
@@ -625,18 +563,14 @@ tunnel_stop(struct tunnel *tunnel)
   want_step(tunnel);
 }
 
-void
-tunnel_poke(struct tunnel *tunnel)
-{
+void tunnel_poke(struct tunnel *tunnel) {
   if (tunnel->state == TUNNEL_BACKOFF)
     tunnel_dial(tunnel);
   else if (tunnel->state == TUNNEL_SERVE)
     session_probe(tunnel->current);
 }
 
-void
-tunnel_announce(struct tunnel *tunnel)
-{
+void tunnel_announce(struct tunnel *tunnel) {
   if (tunnel->state != TUNNEL_SERVE || tunnel->current_ended)
     return;
   int status = session_announce(tunnel->current);
@@ -644,15 +578,11 @@ tunnel_announce(struct tunnel *tunnel)
     tunnel_log(tunnel, NET_LOG_WARN, "SERVICES could not be sent", uv_strerror(status));
 }
 
-bool
-tunnel_is_connected(const struct tunnel *tunnel)
-{
+bool tunnel_is_connected(const struct tunnel *tunnel) {
   return tunnel->state == TUNNEL_SERVE && !tunnel->current_ended;
 }
 
-size_t
-tunnel_streams(const struct tunnel *tunnel)
-{
+size_t tunnel_streams(const struct tunnel *tunnel) {
   size_t count = tunnel->current == NULL ? 0 : session_streams(tunnel->current);
   for (size_t i = 0; i < tunnel->draining_count; i++)
     count += session_streams(tunnel->draining[i].session);

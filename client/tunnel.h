@@ -23,15 +23,15 @@
 #include "trust.h"
 
 #define TUNNEL_ENDPOINTS_MAX 16u
-#define TUNNEL_DRAINING_MAX 4u   /* old sessions that finish their streams; beyond it the oldest is cut */
-#define TUNNEL_DRAIN_MS 10000u   /* for the streams after tunnel_stop */
-#define TUNNEL_TEXT_MAX 1280u
+#define TUNNEL_DRAINING_MAX  4u     /* old sessions that finish their streams; beyond it the oldest is cut */
+#define TUNNEL_DRAIN_MS      10000u /* for the streams after tunnel_stop */
+#define TUNNEL_TEXT_MAX      1280u
 
 struct tunnel;
 
 struct tunnel_endpoint {
   struct net_endpoint endpoint;
-  char host[256];  /* the server as the user named it: one identity whatever the carrier */
+  char host[256]; /* the server as the user named it: one identity whatever the carrier */
   uint16_t port;
 };
 
@@ -56,8 +56,8 @@ struct tunnel_ops {
 int tunnel_new(struct tunnel **out, const struct tunnel_config *config, const struct tunnel_ops *ops, void *owner);
 void tunnel_free(struct tunnel *tunnel); /* ends everything without events; not from inside one */
 void tunnel_start(struct tunnel *tunnel);
-void tunnel_stop(struct tunnel *tunnel); /* drains; again: at once */
-void tunnel_poke(struct tunnel *tunnel); /* the network changed: dial now, or probe */
+void tunnel_stop(struct tunnel *tunnel);     /* drains; again: at once */
+void tunnel_poke(struct tunnel *tunnel);     /* the network changed: dial now, or probe */
 void tunnel_announce(struct tunnel *tunnel); /* the map changed */
 bool tunnel_is_connected(const struct tunnel *tunnel);
 size_t tunnel_streams(const struct tunnel *tunnel);

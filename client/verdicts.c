@@ -6,9 +6,7 @@
 
 #include "log.h"
 
-static enum mdm_client_event_type
-event_type(enum net_verdict verdict)
-{
+static enum mdm_client_event_type event_type(enum net_verdict verdict) {
   switch (verdict) {
   case NET_SERVICE_OK:
     return MDM_CLIENT_EVENT_URL;
@@ -21,17 +19,15 @@ event_type(enum net_verdict verdict)
 }
 
 /* The service is served, but not all that it wanted: a custom domain was refused. */
-static void
-tell_part(const char *name, const char *reason, void (*tell)(const struct mdm_client_event *event, void *user), void *user)
-{
-  const struct mdm_client_event event = {.type = MDM_CLIENT_EVENT_WARNING, .service = name, .url = "", .user = "", .text = reason};
+static void tell_part(const char *name, const char *reason,
+                      void (*tell)(const struct mdm_client_event *event, void *user), void *user) {
+  const struct mdm_client_event event = {
+      .type = MDM_CLIENT_EVENT_WARNING, .service = name, .url = "", .user = "", .text = reason};
   tell(&event, user);
 }
 
-void
-verdicts_tell(const struct net_services_ok *services, const struct service_map *map, struct verdicts_count *count,
-              void (*tell)(const struct mdm_client_event *event, void *user), void *user)
-{
+void verdicts_tell(const struct net_services_ok *services, const struct service_map *map, struct verdicts_count *count,
+                   void (*tell)(const struct mdm_client_event *event, void *user), void *user) {
   *count = (struct verdicts_count){0};
   for (size_t i = 0; i < services->count; i++) {
     const struct net_service_verdict *verdict = &services->list[i];
@@ -61,9 +57,7 @@ verdicts_tell(const struct net_services_ok *services, const struct service_map *
   }
 }
 
-size_t
-verdicts_withdraw(const struct net_services_ok *services, const struct service_map *map)
-{
+size_t verdicts_withdraw(const struct net_services_ok *services, const struct service_map *map) {
   size_t left = 0;
   for (size_t i = 0; i < services->count; i++) {
     struct service_entry *entry = service_map_find(map, services->list[i].id);

@@ -6,9 +6,7 @@
 #include "log.h"
 #include "platform.h"
 
-static void
-wake_note(struct wake *wake, const char *source)
-{
+static void wake_note(struct wake *wake, const char *source) {
   const struct net_log_actor actor = {"wake", 0, NULL};
   if (net_timer_armed(&wake->settle))
     return;
@@ -16,16 +14,12 @@ wake_note(struct wake *wake, const char *source)
   net_timer_start(&wake->loop->wheel, &wake->settle, WAKE_SETTLE_MS);
 }
 
-static void
-on_settled(struct net_timer *timer)
-{
+static void on_settled(struct net_timer *timer) {
   struct wake *wake = (struct wake *)(void *)((char *)timer - offsetof(struct wake, settle));
   wake->changed(wake);
 }
 
-static void
-on_network(uv_poll_t *poll, int status, int events)
-{
+static void on_network(uv_poll_t *poll, int status, int events) {
   struct wake *wake = poll->data;
   (void)events;
   if (status < 0)
@@ -34,18 +28,14 @@ on_network(uv_poll_t *poll, int status, int events)
     wake_note(wake, "the network changed");
 }
 
-static int64_t
-clock_offset_ms(void)
-{
+static int64_t clock_offset_ms(void) {
   uv_timeval64_t wall;
   if (uv_gettimeofday(&wall) != 0)
     return 0;
   return wall.tv_sec * 1000 + wall.tv_usec / 1000 - (int64_t)(uv_hrtime() / 1000000u);
 }
 
-static void
-on_clock(struct net_timer *timer)
-{
+static void on_clock(struct net_timer *timer) {
   struct wake *wake = (struct wake *)(void *)((char *)timer - offsetof(struct wake, clock));
   int64_t offset = clock_offset_ms(), jump = offset - wake->offset_ms;
   wake->offset_ms = offset;
@@ -54,9 +44,7 @@ on_clock(struct net_timer *timer)
   net_timer_start(&wake->loop->wheel, &wake->clock, WAKE_CLOCK_MS);
 }
 
-void
-wake_start(struct wake *wake, struct net_loop *loop, void (*changed)(struct wake *wake))
-{
+void wake_start(struct wake *wake, struct net_loop *loop, void (*changed)(struct wake *wake)) {
   *wake = (struct wake){.loop = loop, .fd = -1, .offset_ms = clock_offset_ms(), .changed = changed};
   wake->settle.fire = on_settled;
   wake->clock.fire = on_clock;
@@ -75,9 +63,7 @@ wake_start(struct wake *wake, struct net_loop *loop, void (*changed)(struct wake
   uv_unref((uv_handle_t *)&wake->poll);
 }
 
-void
-wake_stop(struct wake *wake)
-{
+void wake_stop(struct wake *wake) {
   net_timer_stop(&wake->loop->wheel, &wake->settle);
   net_timer_stop(&wake->loop->wheel, &wake->clock);
   if (wake->fd < 0)

@@ -1,4 +1,5 @@
-/* services_fuzz.c: any bytes as the services file: a map or an error with a sentence, and a second reading of the same says the same. */
+/* services_fuzz.c: any bytes as the services file: a map or an error with a sentence, and a second reading of the same
+ * says the same. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,9 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct service_map first, second, none;
   char error[512] = "";
   uint32_t next = 1;

@@ -12,9 +12,7 @@ static struct world world;
 static struct service service;
 
 /* A client that serves one service, `before` and the port, connected. */
-static struct peer_link *
-connect_client(const char *before, unsigned port)
-{
+static struct peer_link *connect_client(const char *before, unsigned port) {
   static char argument[256];
   static const char *services[1] = {argument};
   snprintf(argument, sizeof argument, "%s%u", before, port);
@@ -25,9 +23,7 @@ connect_client(const char *before, unsigned port)
 }
 
 /* The same by file, for options. */
-static struct peer_link *
-connect_client_file(const char *before, unsigned port, const char *after)
-{
+static struct peer_link *connect_client_file(const char *before, unsigned port, const char *after) {
   char text[512];
   snprintf(text, sizeof text, "%s%u%s", before, port, after);
   world_write_file(&world, text);
@@ -35,23 +31,17 @@ connect_client_file(const char *before, unsigned port, const char *after)
   return peer_ready_link(&world);
 }
 
-static void
-end(void)
-{
+static void end(void) {
   service_close(&service);
   world_close(&world);
 }
 
-static bool
-got_all(void *argument)
-{
+static bool got_all(void *argument) {
   const struct visitor *visitor = argument;
   return visitor->in_size >= visitor->out_size;
 }
 
-static void
-bytes_go_there_and_back_and_both_halves_end(void **state)
-{
+static void bytes_go_there_and_back_and_both_halves_end(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -70,9 +60,7 @@ bytes_go_there_and_back_and_both_halves_end(void **state)
   end();
 }
 
-static void
-megabytes_arrive_whole_and_in_order(void **state)
-{
+static void megabytes_arrive_whole_and_in_order(void **state) {
   enum { SIZE = 5 * 1024 * 1024 };
   struct visitor visitors[3];
   uint8_t *data = malloc(SIZE);
@@ -97,9 +85,7 @@ megabytes_arrive_whole_and_in_order(void **state)
   end();
 }
 
-static void
-only_declared_services_are_dialled(void **state)
-{
+static void only_declared_services_are_dialled(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -126,9 +112,7 @@ only_declared_services_are_dialled(void **state)
   end();
 }
 
-static void
-a_dead_service_is_told_as_not_delivered(void **state)
-{
+static void a_dead_service_is_told_as_not_delivered(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -146,9 +130,7 @@ a_dead_service_is_told_as_not_delivered(void **state)
   end();
 }
 
-static void
-a_port_is_tried_on_v6_when_v4_refuses(void **state)
-{
+static void a_port_is_tried_on_v6_when_v4_refuses(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -161,14 +143,13 @@ a_port_is_tried_on_v6_when_v4_refuses(void **state)
   end();
 }
 
-static void
-a_name_is_resolved(void **state)
-{
+static void a_name_is_resolved(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
   service_open(&service, &world, "127.0.0.1", ORIGIN_ECHO, false);
-  struct peer_link *link = connect_client("app=Localhost:", service.port); /* not the spelling that is taken as the loopback */
+  struct peer_link *link =
+      connect_client("app=Localhost:", service.port); /* not the spelling that is taken as the loopback */
   assert_int_equal(visitor_open(&visitor, link, peer_service_id(&world, "app"), "name", 4, true), 0);
   world_until(&world, visitor_is_closed, &visitor, "end of the stream");
   assert_int_equal(visitor.in_size, 4);
@@ -176,9 +157,7 @@ a_name_is_resolved(void **state)
   end();
 }
 
-static void
-a_finish_before_the_service_is_connected_still_arrives(void **state)
-{
+static void a_finish_before_the_service_is_connected_still_arrives(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -192,23 +171,17 @@ a_finish_before_the_service_is_connected_still_arrives(void **state)
   end();
 }
 
-static bool
-has_connection(void *argument)
-{
+static bool has_connection(void *argument) {
   const struct service *s = argument;
   return s->count > 0;
 }
 
-static bool
-service_saw_reset(void *argument)
-{
+static bool service_saw_reset(void *argument) {
   const struct service *s = argument;
   return s->count > 0 && s->conns[0].error < 0;
 }
 
-static void
-a_reset_of_the_stream_is_a_reset_at_the_service(void **state)
-{
+static void a_reset_of_the_stream_is_a_reset_at_the_service(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -223,9 +196,7 @@ a_reset_of_the_stream_is_a_reset_at_the_service(void **state)
   end();
 }
 
-static void
-a_reset_by_the_service_is_a_reset_of_the_stream(void **state)
-{
+static void a_reset_by_the_service_is_a_reset_of_the_stream(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -243,9 +214,7 @@ a_reset_by_the_service_is_a_reset_of_the_stream(void **state)
   end();
 }
 
-static void
-a_lost_link_is_a_reset_at_the_service(void **state)
-{
+static void a_lost_link_is_a_reset_at_the_service(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -260,16 +229,12 @@ a_lost_link_is_a_reset_at_the_service(void **state)
   end();
 }
 
-static bool
-kept_something(void *argument)
-{
+static bool kept_something(void *argument) {
   const struct service *s = argument;
   return s->count > 0 && s->conns[0].size >= 5;
 }
 
-static void
-an_early_answer_is_read_although_the_request_no_longer_fits(void **state)
-{
+static void an_early_answer_is_read_although_the_request_no_longer_fits(void **state) {
   enum { SIZE = 4 * 1024 * 1024 };
   struct visitor visitor;
   struct service_conn *c = &service.conns[0];
@@ -297,9 +262,7 @@ an_early_answer_is_read_although_the_request_no_longer_fits(void **state)
   end();
 }
 
-static void
-a_service_that_does_not_read_stalls_only_itself(void **state)
-{
+static void a_service_that_does_not_read_stalls_only_itself(void **state) {
   enum { SIZE = 6 * 1024 * 1024 };
   struct visitor stalled, lively;
   struct service other;
@@ -335,9 +298,7 @@ a_service_that_does_not_read_stalls_only_itself(void **state)
   end();
 }
 
-static void
-a_socket_file_is_a_target(void **state)
-{
+static void a_socket_file_is_a_target(void **state) {
   struct visitor visitor;
   char path[128], argument[160];
   static const char *services[1];
@@ -358,9 +319,7 @@ a_socket_file_is_a_target(void **state)
   end();
 }
 
-static void
-the_proxy_header_comes_first(void **state)
-{
+static void the_proxy_header_comes_first(void **state) {
   struct visitor visitor;
   char wanted[128];
   (void)state;
@@ -377,9 +336,7 @@ the_proxy_header_comes_first(void **state)
   end();
 }
 
-static void
-a_tls_service_is_spoken_to_in_tls(void **state)
-{
+static void a_tls_service_is_spoken_to_in_tls(void **state) {
   enum { SIZE = 300 * 1024 };
   struct visitor visitor;
   uint8_t *data = calloc(1, SIZE);
@@ -399,9 +356,7 @@ a_tls_service_is_spoken_to_in_tls(void **state)
   end();
 }
 
-static void
-a_service_without_tls_behind_a_tls_entry_is_not_delivered(void **state)
-{
+static void a_service_without_tls_behind_a_tls_entry_is_not_delivered(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -415,9 +370,7 @@ a_service_without_tls_behind_a_tls_entry_is_not_delivered(void **state)
   end();
 }
 
-static void
-a_thousand_streams_leave_nothing_behind(void **state)
-{
+static void a_thousand_streams_leave_nothing_behind(void **state) {
   struct visitor visitor;
   (void)state;
   world_open(&world, false);
@@ -440,9 +393,7 @@ a_thousand_streams_leave_nothing_behind(void **state)
   end();
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(bytes_go_there_and_back_and_both_halves_end),
       cmocka_unit_test(megabytes_arrive_whole_and_in_order),

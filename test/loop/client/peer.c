@@ -11,33 +11,29 @@
 #include "address.h"
 #include "tls.h"
 
-static void
-send_text(struct peer_link *link, enum mdm_message type, char *text, size_t size)
-{
+static void send_text(struct peer_link *link, enum mdm_message type, char *text, size_t size) {
   assert_non_null(text);
   assert_int_equal(mdm_mux_send_message(net_link_mux(link->link), type, text, size), 0);
   net_message_free(text, size);
 }
 
-static void
-send_challenge(struct peer_link *link)
-{
+static void send_challenge(struct peer_link *link) {
   const struct peer *peer = link->peer;
-  struct net_challenge challenge = {.version = peer->version == 0 ? 1 : peer->version, .open_mode = !peer->wants_login, .software = "peer"};
+  struct net_challenge challenge = {
+      .version = peer->version == 0 ? 1 : peer->version, .open_mode = !peer->wants_login, .software = "peer"};
   size_t size;
   char *text = net_challenge_encode(&challenge, &size);
   send_text(link, MDM_MSG_CHALLENGE, text, size);
 }
 
-static void
-make_verdicts(const struct peer *peer, struct net_services_ok *out, uint64_t serial)
-{
+static void make_verdicts(const struct peer *peer, struct net_services_ok *out, uint64_t serial) {
   *out = (struct net_services_ok){.serial = serial, .count = peer->services.count};
   out->list = calloc(peer->services.count + 1, sizeof *out->list);
   assert_non_null(out->list);
   for (size_t i = 0; i < peer->services.count; i++) {
     const struct net_service *service = &peer->services.list[i];
-    bool refused = peer->refuse_service != NULL && (strcmp(peer->refuse_service, "*") == 0 || strcmp(peer->refuse_service, service->name) == 0);
+    bool refused = peer->refuse_service != NULL &&
+                   (strcmp(peer->refuse_service, "*") == 0 || strcmp(peer->refuse_service, service->name) == 0);
     out->list[i].id = service->id;
     out->list[i].verdict = refused ? NET_SERVICE_REFUSED : NET_SERVICE_OK;
     snprintf(out->list[i].reason, sizeof out->list[i].reason, "%s", refused ? "somebody else has it" : "");
@@ -46,9 +42,7 @@ make_verdicts(const struct peer *peer, struct net_services_ok *out, uint64_t ser
   }
 }
 
-void
-peer_answer_services(struct peer_link *link, uint64_t serial)
-{
+void peer_answer_services(struct peer_link *link, uint64_t serial) {
   struct net_services_ok answer;
   size_t size;
   make_verdicts(link->peer, &answer, serial);
@@ -57,10 +51,9 @@ peer_answer_services(struct peer_link *link, uint64_t serial)
   send_text(link, MDM_MSG_SERVICES_OK, text, size);
 }
 
-static void
-send_ready(struct peer_link *link)
-{
-  struct net_ready ready = {.session = "s1", .user = "tim", .open_credit = 65536, .max_streams = 1000, .heartbeat_ms = 5000};
+static void send_ready(struct peer_link *link) {
+  struct net_ready ready = {
+      .session = "s1", .user = "tim", .open_credit = 65536, .max_streams = 1000, .heartbeat_ms = 5000};
   size_t size;
   snprintf(ready.client_name, sizeof ready.client_name, "%s", link->hello.client_name);
   make_verdicts(link->peer, &ready.services, link->peer->services.serial);
@@ -71,9 +64,7 @@ send_ready(struct peer_link *link)
   link->ready = true;
 }
 
-static int
-on_services(struct peer_link *link, const uint8_t *data, size_t size)
-{
+static int on_services(struct peer_link *link, const uint8_t *data, size_t size) {
   struct peer *peer = link->peer;
   char error[256];
   net_services_clean(&peer->services);
@@ -89,9 +80,7 @@ on_services(struct peer_link *link, const uint8_t *data, size_t size)
   return 0;
 }
 
-static int
-on_message(struct net_link *net, enum mdm_message type, const uint8_t *data, size_t size)
-{
+static int on_message(struct net_link *net, enum mdm_message type, const uint8_t *data, size_t size) {
   struct peer_link *link = net_link_owner(net);
   char error[256] = "";
   switch (type) {
@@ -117,18 +106,14 @@ on_message(struct net_link *net, enum mdm_message type, const uint8_t *data, siz
   return -1;
 }
 
-static enum mdm_reset
-on_open(struct net_link *net, mdm_stream *stream, const struct mdm_open *open)
-{
+static enum mdm_reset on_open(struct net_link *net, mdm_stream *stream, const struct mdm_open *open) {
   (void)net;
   (void)stream;
   (void)open;
   return MDM_RESET_REFUSED;
 }
 
-static void
-on_goaway(struct net_link *net, uint32_t last_id, uint16_t code, const char *text, size_t size)
-{
+static void on_goaway(struct net_link *net, uint32_t last_id, uint16_t code, const char *text, size_t size) {
   struct peer_link *link = net_link_owner(net);
   (void)last_id;
   (void)code;
@@ -137,9 +122,7 @@ on_goaway(struct net_link *net, uint32_t last_id, uint16_t code, const char *tex
   link->goaway = true;
 }
 
-static void
-on_ended(struct net_link *net, int error, const char *reason)
-{
+static void on_ended(struct net_link *net, int error, const char *reason) {
   struct peer_link *link = net_link_owner(net);
   (void)error;
   (void)reason;
@@ -148,9 +131,7 @@ on_ended(struct net_link *net, int error, const char *reason)
   net_link_close(net);
 }
 
-static void
-on_drained(struct net_link *net)
-{
+static void on_drained(struct net_link *net) {
   struct peer_link *link = net_link_owner(net);
   link->drained = true;
   link->link = NULL;
@@ -159,13 +140,15 @@ on_drained(struct net_link *net)
 }
 
 static const struct net_link_ops link_ops = {
-    .message = on_message, .open = on_open, .goaway = on_goaway, .drained = on_drained, .ended = on_ended,
+    .message = on_message,
+    .open = on_open,
+    .goaway = on_goaway,
+    .drained = on_drained,
+    .ended = on_ended,
 };
 static const struct net_conn_ops no_ops = {0};
 
-static void
-on_accept(struct net_listener *listener, int fd, const struct mdm_address *address, void *user)
-{
+static void on_accept(struct net_listener *listener, int fd, const struct mdm_address *address, void *user) {
   struct peer *peer = user;
   struct net_conn *conn;
   (void)listener;
@@ -180,9 +163,7 @@ on_accept(struct net_listener *listener, int fd, const struct mdm_address *addre
   assert_int_equal(net_link_open(&link->link, conn, &options), 0);
 }
 
-void
-peer_open(struct peer *peer, struct world *world, bool tls)
-{
+void peer_open(struct peer *peer, struct world *world, bool tls) {
   struct mdm_address address = {.family = 4, .bytes = {127, 0, 0, 1}};
   char error[256];
   bool made;
@@ -196,9 +177,7 @@ peer_open(struct peer *peer, struct world *world, bool tls)
   peer->port = net_listener_port(peer->listener);
 }
 
-void
-peer_close(struct peer *peer)
-{
+void peer_close(struct peer *peer) {
   if (peer->listener != NULL)
     net_listener_close(peer->listener);
   for (size_t i = 0; i < peer->links_count; i++) {
@@ -213,16 +192,12 @@ peer_close(struct peer *peer)
   }
 }
 
-static bool
-has_ready_link(void *argument)
-{
+static bool has_ready_link(void *argument) {
   const struct peer *peer = argument;
   return peer->links_count > 0 && peer->links[peer->links_count - 1].ready;
 }
 
-struct peer_link *
-peer_ready_link(struct world *world)
-{
+struct peer_link *peer_ready_link(struct world *world) {
   struct peer *peer = &world->peer;
   world_until(world, has_ready_link, peer, "READY link");
   struct peer_link *link = &peer->links[peer->links_count - 1];
@@ -230,9 +205,7 @@ peer_ready_link(struct world *world)
   return link;
 }
 
-uint32_t
-peer_service_id(struct world *world, const char *name)
-{
+uint32_t peer_service_id(struct world *world, const char *name) {
   const struct net_services *services = &world->peer.services;
   for (size_t i = 0; i < services->count; i++)
     if (strcmp(services->list[i].name, name) == 0)
@@ -241,9 +214,7 @@ peer_service_id(struct world *world, const char *name)
 }
 
 /* ---- visitors ---- */
-static size_t
-visitor_data(mdm_stream *stream, const struct mdm_slice *slices, size_t count)
-{
+static size_t visitor_data(mdm_stream *stream, const struct mdm_slice *slices, size_t count) {
   struct visitor *visitor = mdm_stream_user(stream);
   size_t taken = 0;
   for (size_t i = 0; i < count; i++) {
@@ -256,15 +227,11 @@ visitor_data(mdm_stream *stream, const struct mdm_slice *slices, size_t count)
   return taken;
 }
 
-static void
-visitor_fin(mdm_stream *stream)
-{
+static void visitor_fin(mdm_stream *stream) {
   ((struct visitor *)mdm_stream_user(stream))->fin = true;
 }
 
-static bool
-visitor_turn(mdm_stream *stream)
-{
+static bool visitor_turn(mdm_stream *stream) {
   struct visitor *visitor = mdm_stream_user(stream);
   size_t allowance = mdm_stream_allowance(stream), left = visitor->out_size - visitor->out_sent;
   struct mdm_slice slice = {visitor->out + visitor->out_sent, left < allowance ? left : allowance};
@@ -277,43 +244,39 @@ visitor_turn(mdm_stream *stream)
   return false;
 }
 
-static void
-visitor_opened(mdm_stream *stream)
-{
+static void visitor_opened(mdm_stream *stream) {
   ((struct visitor *)mdm_stream_user(stream))->opened = true;
 }
 
-static void
-visitor_reset(mdm_stream *stream, enum mdm_reset code, bool not_delivered)
-{
+static void visitor_reset(mdm_stream *stream, enum mdm_reset code, bool not_delivered) {
   struct visitor *visitor = mdm_stream_user(stream);
   visitor->reset = code;
   visitor->not_delivered = not_delivered;
 }
 
-static void
-visitor_closed(mdm_stream *stream)
-{
+static void visitor_closed(mdm_stream *stream) {
   struct visitor *visitor = mdm_stream_user(stream);
   visitor->closed = true;
   visitor->stream = NULL;
 }
 
 static const struct mdm_stream_ops visitor_ops = {
-    .data = visitor_data, .fin = visitor_fin, .turn = visitor_turn, .opened = visitor_opened, .reset = visitor_reset, .closed = visitor_closed,
+    .data = visitor_data,
+    .fin = visitor_fin,
+    .turn = visitor_turn,
+    .opened = visitor_opened,
+    .reset = visitor_reset,
+    .closed = visitor_closed,
 };
 
-int
-visitor_open_raw(struct visitor *visitor, struct peer_link *link, const struct mdm_open *open)
-{
+int visitor_open_raw(struct visitor *visitor, struct peer_link *link, const struct mdm_open *open) {
   visitor->in = malloc(VISITOR_BYTES_MAX);
   assert_non_null(visitor->in);
   return mdm_stream_open(net_link_mux(link->link), open, &visitor_ops, visitor, &visitor->stream);
 }
 
-int
-visitor_open(struct visitor *visitor, struct peer_link *link, uint32_t service, const void *out, size_t size, bool finish)
-{
+int visitor_open(struct visitor *visitor, struct peer_link *link, uint32_t service, const void *out, size_t size,
+                 bool finish) {
   const struct mdm_open open = {
       .kind = MDM_KIND_HTTP,
       .service = service,
@@ -327,17 +290,13 @@ visitor_open(struct visitor *visitor, struct peer_link *link, uint32_t service, 
   return status;
 }
 
-void
-visitor_clean(struct visitor *visitor)
-{
+void visitor_clean(struct visitor *visitor) {
   if (visitor->stream != NULL)
     mdm_stream_reset(visitor->stream, MDM_RESET_CANCEL, false);
   free(visitor->in);
   visitor->in = NULL;
 }
 
-bool
-visitor_is_closed(void *visitor)
-{
+bool visitor_is_closed(void *visitor) {
   return ((struct visitor *)visitor)->closed;
 }

@@ -13,9 +13,7 @@
 #define KEEP_MAX (8u * 1024u * 1024u)
 
 /* True when everything held has left. */
-static bool
-send_held(struct service_conn *c)
-{
+static bool send_held(struct service_conn *c) {
   while (c->held_size > 0) {
     struct mdm_slice slice = {c->held, c->held_size};
     ssize_t n = net_conn_write(c->conn, &slice, 1);
@@ -27,9 +25,7 @@ send_held(struct service_conn *c)
   return true;
 }
 
-static void
-take(struct service_conn *c, const uint8_t *data, size_t size)
-{
+static void take(struct service_conn *c, const uint8_t *data, size_t size) {
   if (c->bytes == NULL)
     c->bytes = malloc(KEEP_MAX);
   assert_non_null(c->bytes);
@@ -38,9 +34,7 @@ take(struct service_conn *c, const uint8_t *data, size_t size)
   c->size += size;
 }
 
-static void
-step(struct service_conn *c)
-{
+static void step(struct service_conn *c) {
   if (c->service->behaviour == ORIGIN_STALL)
     return;
   while (c->conn != NULL && send_held(c)) {
@@ -64,24 +58,18 @@ step(struct service_conn *c)
   }
 }
 
-static void
-on_event(struct net_conn *conn)
-{
+static void on_event(struct net_conn *conn) {
   step(net_conn_owner(conn));
 }
 
-static void
-on_hangup(struct net_conn *conn, int error)
-{
+static void on_hangup(struct net_conn *conn, int error) {
   struct service_conn *c = net_conn_owner(conn);
   c->error = error;
 }
 
 static const struct net_conn_ops conn_ops = {.readable = on_event, .writable = on_event, .hangup = on_hangup};
 
-static void
-join(struct service *service, int fd)
-{
+static void join(struct service *service, int fd) {
   assert_true(service->count < ORIGIN_CONNS_MAX);
   struct service_conn *c = &service->conns[service->count++];
   memset(c, 0, sizeof *c);
@@ -91,18 +79,14 @@ join(struct service *service, int fd)
     assert_int_equal(net_tls_push(c->conn, service->tls, &(struct net_tls_options){.server = true}), 0);
 }
 
-static void
-on_accept(struct net_listener *listener, int fd, const struct mdm_address *peer, void *user)
-{
+static void on_accept(struct net_listener *listener, int fd, const struct mdm_address *peer, void *user) {
   (void)listener;
   (void)peer;
   join(user, fd);
 }
 
 /* libuv listens on the socket file; each connection is then one of ours. */
-static void
-on_pipe(uv_stream_t *stream, int status)
-{
+static void on_pipe(uv_stream_t *stream, int status) {
   struct service *service = stream->data;
   static uv_pipe_t client;
   uv_os_fd_t fd;
@@ -114,9 +98,7 @@ on_pipe(uv_stream_t *stream, int status)
   uv_close((uv_handle_t *)&client, NULL);
 }
 
-void
-service_open_unix(struct service *service, struct world *world, const char *path)
-{
+void service_open_unix(struct service *service, struct world *world, const char *path) {
   memset(service, 0, sizeof *service);
   service->world = world;
   service->has_pipe = true;
@@ -127,9 +109,8 @@ service_open_unix(struct service *service, struct world *world, const char *path
 }
 
 /* "127.0.0.1" or "::1". */
-void
-service_open(struct service *service, struct world *world, const char *address, enum origin_behaviour behaviour, bool tls)
-{
+void service_open(struct service *service, struct world *world, const char *address, enum origin_behaviour behaviour,
+                  bool tls) {
   struct mdm_address where;
   const struct net_listener_options options = {0};
   char error[256];
@@ -143,9 +124,7 @@ service_open(struct service *service, struct world *world, const char *address, 
   service->port = net_listener_port(service->listener);
 }
 
-void
-service_forget(struct service *service)
-{
+void service_forget(struct service *service) {
   for (size_t i = 0; i < service->count; i++) {
     if (service->conns[i].conn != NULL)
       net_conn_close(service->conns[i].conn, false);
@@ -156,9 +135,7 @@ service_forget(struct service *service)
   service->count = 0;
 }
 
-void
-service_close(struct service *service)
-{
+void service_close(struct service *service) {
   if (service->listener != NULL)
     net_listener_close(service->listener);
   service->listener = NULL;

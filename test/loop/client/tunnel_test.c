@@ -14,18 +14,14 @@ static struct world world;
 
 static const char *const two_services[] = {"hello=3000", "api=127.0.0.1:8080"};
 
-static void
-open_world(bool tls)
-{
+static void open_world(bool tls) {
   world_open(&world, tls);
   world.options.services = two_services;
   world.options.services_count = 2;
 }
 
 /* ---- login ---- */
-static void
-urls_are_told_after_login(void **state)
-{
+static void urls_are_told_after_login(void **state) {
   (void)state;
   open_world(false);
   world_start(&world);
@@ -41,9 +37,7 @@ urls_are_told_after_login(void **state)
   world_close(&world);
 }
 
-static void
-a_token_is_sent_only_where_one_is_wanted(void **state)
-{
+static void a_token_is_sent_only_where_one_is_wanted(void **state) {
   static const bool wants[] = {true, false};
   (void)state;
   for (size_t i = 0; i < 2; i++) {
@@ -59,9 +53,7 @@ a_token_is_sent_only_where_one_is_wanted(void **state)
   }
 }
 
-static void
-codes_of_goaway_decide_what_comes_next(void **state)
-{
+static void codes_of_goaway_decide_what_comes_next(void **state) {
   static const struct {
     int code;
     enum mdm_client_status status;
@@ -91,9 +83,7 @@ codes_of_goaway_decide_what_comes_next(void **state)
   }
 }
 
-static void
-a_version_of_the_future_is_refused_here(void **state)
-{
+static void a_version_of_the_future_is_refused_here(void **state) {
   (void)state;
   open_world(false);
   world.peer.version = 9;
@@ -105,9 +95,7 @@ a_version_of_the_future_is_refused_here(void **state)
   world_close(&world);
 }
 
-static void
-a_login_that_is_wanted_and_not_given_says_what_to_do(void **state)
-{
+static void a_login_that_is_wanted_and_not_given_says_what_to_do(void **state) {
   (void)state;
   open_world(false);
   world.peer.wants_login = true;
@@ -118,9 +106,7 @@ a_login_that_is_wanted_and_not_given_says_what_to_do(void **state)
   world_close(&world);
 }
 
-static void
-login_only_logs_in_and_leaves(void **state)
-{
+static void login_only_logs_in_and_leaves(void **state) {
   (void)state;
   open_world(false);
   world.peer.wants_login = true;
@@ -135,9 +121,7 @@ login_only_logs_in_and_leaves(void **state)
 }
 
 /* ---- names ---- */
-static void
-a_refused_name_leaves_the_others(void **state)
-{
+static void a_refused_name_leaves_the_others(void **state) {
   (void)state;
   open_world(false);
   world.peer.refuse_service = "api";
@@ -150,9 +134,7 @@ a_refused_name_leaves_the_others(void **state)
   world_close(&world);
 }
 
-static void
-no_name_left_is_the_end(void **state)
-{
+static void no_name_left_is_the_end(void **state) {
   (void)state;
   open_world(false);
   world.peer.refuse_service = "*";
@@ -163,16 +145,12 @@ no_name_left_is_the_end(void **state)
   world_close(&world);
 }
 
-static bool
-has_two_ready(void *argument)
-{
+static bool has_two_ready(void *argument) {
   const struct peer *peer = argument;
   return peer->links_count >= 2 && peer->links[peer->links_count - 1].ready;
 }
 
-static void
-a_service_taken_over_is_not_asked_for_again(void **state)
-{
+static void a_service_taken_over_is_not_asked_for_again(void **state) {
   (void)state;
   open_world(false);
   world_start(&world);
@@ -193,9 +171,7 @@ a_service_taken_over_is_not_asked_for_again(void **state)
 }
 
 /* ---- keys ---- */
-static void
-first_contact_is_told_and_remembered(void **state)
-{
+static void first_contact_is_told_and_remembered(void **state) {
   char shown[NET_FINGERPRINT_TEXT];
   (void)state;
   open_world(true);
@@ -205,14 +181,13 @@ first_contact_is_told_and_remembered(void **state)
   assert_true(world_heard(&world, net_fingerprint_text(shown, world.peer.identity.fingerprint)));
   unsigned line;
   char error[256];
-  assert_int_equal(net_known_lookup(world.known, "127.0.0.1", world.peer.port, world.peer.identity.fingerprint, &line, error, sizeof error),
+  assert_int_equal(net_known_lookup(world.known, "127.0.0.1", world.peer.port, world.peer.identity.fingerprint, &line,
+                                    error, sizeof error),
                    NET_KNOWN_MATCH);
   world_close(&world);
 }
 
-static void
-a_changed_key_ends_it_before_anything_is_said(void **state)
-{
+static void a_changed_key_ends_it_before_anything_is_said(void **state) {
   static const uint8_t other[NET_FINGERPRINT_SIZE] = {1};
   (void)state;
   open_world(true);
@@ -226,9 +201,7 @@ a_changed_key_ends_it_before_anything_is_said(void **state)
   world_close(&world);
 }
 
-static void
-strict_refuses_a_stranger_and_takes_the_pinned(void **state)
-{
+static void strict_refuses_a_stranger_and_takes_the_pinned(void **state) {
   static char shown[NET_FINGERPRINT_TEXT];
   (void)state;
   for (int pinned = 0; pinned < 2; pinned++) {
@@ -247,9 +220,7 @@ strict_refuses_a_stranger_and_takes_the_pinned(void **state)
   }
 }
 
-static void
-a_token_pins_the_server_that_it_was_made_for(void **state)
-{
+static void a_token_pins_the_server_that_it_was_made_for(void **state) {
   static const uint8_t other[NET_FINGERPRINT_SIZE] = {1};
   (void)state;
   for (int right = 0; right < 2; right++) {
@@ -272,9 +243,7 @@ a_token_pins_the_server_that_it_was_made_for(void **state)
 }
 
 /* ---- losing and coming back ---- */
-static void
-a_lost_link_is_replaced_with_a_higher_epoch(void **state)
-{
+static void a_lost_link_is_replaced_with_a_higher_epoch(void **state) {
   (void)state;
   open_world(false);
   world_start(&world);
@@ -289,9 +258,7 @@ a_lost_link_is_replaced_with_a_higher_epoch(void **state)
   world_close(&world);
 }
 
-static void
-attempts_have_a_limit_when_asked_for(void **state)
-{
+static void attempts_have_a_limit_when_asked_for(void **state) {
   (void)state;
   open_world(false);
   net_listener_close(world.peer.listener);
@@ -305,9 +272,7 @@ attempts_have_a_limit_when_asked_for(void **state)
   world_close(&world);
 }
 
-static void
-the_next_server_of_the_list_is_tried(void **state)
-{
+static void the_next_server_of_the_list_is_tried(void **state) {
   char list[64];
   (void)state;
   open_world(false);
@@ -319,9 +284,7 @@ the_next_server_of_the_list_is_tried(void **state)
   world_close(&world);
 }
 
-static void
-a_server_that_leaves_is_left_when_the_streams_are_done(void **state)
-{
+static void a_server_that_leaves_is_left_when_the_streams_are_done(void **state) {
   struct service service;
   struct visitor visitor;
   char argument[32];
@@ -352,16 +315,12 @@ a_server_that_leaves_is_left_when_the_streams_are_done(void **state)
   world_close(&world);
 }
 
-static bool
-has_hello(void *argument)
-{
+static bool has_hello(void *argument) {
   const struct peer *peer = argument;
   return peer->links_count > 0 && peer->links[0].has_hello;
 }
 
-static void
-a_poke_during_a_pause_dials_at_once(void **state)
-{
+static void a_poke_during_a_pause_dials_at_once(void **state) {
   (void)state;
   open_world(false);
   world.peer.refuse = MDM_GOAWAY_BUSY;
@@ -377,9 +336,7 @@ a_poke_during_a_pause_dials_at_once(void **state)
 }
 
 /* ---- stopping ---- */
-static void
-stop_lets_streams_finish(void **state)
-{
+static void stop_lets_streams_finish(void **state) {
   struct service service;
   struct visitor visitor;
   char argument[32];
@@ -409,9 +366,7 @@ stop_lets_streams_finish(void **state)
   world_close(&world);
 }
 
-static void
-a_second_stop_waits_for_nothing(void **state)
-{
+static void a_second_stop_waits_for_nothing(void **state) {
   struct service service;
   struct visitor visitor;
   char argument[32];
@@ -437,9 +392,7 @@ a_second_stop_waits_for_nothing(void **state)
   world_close(&world);
 }
 
-static void
-stop_ends_it_in_every_state(void **state)
-{
+static void stop_ends_it_in_every_state(void **state) {
   (void)state;
   for (int when = 0; when < 4; when++) {
     open_world(false);
@@ -461,9 +414,7 @@ stop_ends_it_in_every_state(void **state)
   }
 }
 
-static void
-close_without_stop_leaves_nothing(void **state)
-{
+static void close_without_stop_leaves_nothing(void **state) {
   (void)state;
   for (int when = 0; when < 3; when++) {
     open_world(true);
@@ -477,15 +428,11 @@ close_without_stop_leaves_nothing(void **state)
 }
 
 /* ---- the services file ---- */
-static bool
-announced_twice(void *argument)
-{
+static bool announced_twice(void *argument) {
   return ((struct peer_link *)argument)->services_received >= 2;
 }
 
-static void
-a_changed_file_is_announced_and_streams_go_on(void **state)
-{
+static void a_changed_file_is_announced_and_streams_go_on(void **state) {
   struct service service;
   struct visitor visitor;
   char text[128];
@@ -520,9 +467,7 @@ a_changed_file_is_announced_and_streams_go_on(void **state)
   world_close(&world);
 }
 
-static void
-a_broken_file_keeps_the_old_map(void **state)
-{
+static void a_broken_file_keeps_the_old_map(void **state) {
   (void)state;
   world_open(&world, false);
   world_write_file(&world, "{\"app\": 3000}");
@@ -537,9 +482,7 @@ a_broken_file_keeps_the_old_map(void **state)
   world_close(&world);
 }
 
-static void
-a_file_that_says_the_same_is_not_announced(void **state)
-{
+static void a_file_that_says_the_same_is_not_announced(void **state) {
   (void)state;
   world_open(&world, false);
   world_write_file(&world, "{\"app\": 3000}");
@@ -553,9 +496,7 @@ a_file_that_says_the_same_is_not_announced(void **state)
 }
 
 /* ---- a loop of its own ---- */
-static void
-a_client_with_its_own_loop_runs_and_ends(void **state)
-{
+static void a_client_with_its_own_loop_runs_and_ends(void **state) {
   mdm_client *client;
   struct mdm_client_options options;
   char error[256];
@@ -573,9 +514,7 @@ a_client_with_its_own_loop_runs_and_ends(void **state)
   mdm_client_close(client, NULL, NULL);
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(urls_are_told_after_login),
       cmocka_unit_test(a_token_is_sent_only_where_one_is_wanted),

@@ -12,15 +12,12 @@
 
 #define PATIENCE_MS 10000u
 
-static void
-on_tick(uv_timer_t *timer)
-{
+static void on_tick(uv_timer_t *timer) {
   (void)timer; /* only so that uv_run returns */
 }
 
-static void
-run_until(struct world *world, bool (*done)(void *), void *argument, uint64_t patience_ms, const char *what)
-{
+static void run_until(struct world *world, bool (*done)(void *), void *argument, uint64_t patience_ms,
+                      const char *what) {
   uv_timer_t tick;
   uint64_t end = uv_hrtime() / 1000000u + patience_ms;
   uv_timer_init(&world->uv, &tick);
@@ -34,37 +31,30 @@ run_until(struct world *world, bool (*done)(void *), void *argument, uint64_t pa
     fail_msg("no %s within %u ms; events:\n%s", what, PATIENCE_MS, world->events);
 }
 
-void
-world_until(struct world *world, bool (*done)(void *), void *argument, const char *what)
-{
+void world_until(struct world *world, bool (*done)(void *), void *argument, const char *what) {
   run_until(world, done, argument, PATIENCE_MS, what);
 }
 
-void
-world_turns(struct world *world, unsigned ms)
-{
+void world_turns(struct world *world, unsigned ms) {
   run_until(world, NULL, NULL, ms, NULL);
 }
 
 /* ---- events ---- */
-static void
-on_event(mdm_client *client, const struct mdm_client_event *event, void *user)
-{
-  static const char *const names[] = {"connected", "url", "refused", "note", "warning", "fingerprint", "disconnected", "stopped"};
+static void on_event(mdm_client *client, const struct mdm_client_event *event, void *user) {
+  static const char *const names[] = {"connected", "url",         "refused",      "note",
+                                      "warning",   "fingerprint", "disconnected", "stopped"};
   struct world *world = user;
   size_t size = strlen(world->events);
   (void)client;
-  snprintf(world->events + size, sizeof world->events - size, "%s %s%s%s%s%s\n", names[event->type], event->user, event->service,
-           event->url[0] == '\0' ? "" : " ", event->url, event->text);
+  snprintf(world->events + size, sizeof world->events - size, "%s %s%s%s%s%s\n", names[event->type], event->user,
+           event->service, event->url[0] == '\0' ? "" : " ", event->url, event->text);
   if (event->type == MDM_CLIENT_EVENT_STOPPED) {
     world->stopped = true;
     world->status = event->status;
   }
 }
 
-bool
-world_heard(const struct world *world, const char *text)
-{
+bool world_heard(const struct world *world, const char *text) {
   return strstr(world->events, text) != NULL;
 }
 
@@ -73,36 +63,26 @@ struct wanted {
   const char *text;
 };
 
-static bool
-was_heard(void *argument)
-{
+static bool was_heard(void *argument) {
   const struct wanted *wanted = argument;
   return world_heard(wanted->world, wanted->text);
 }
 
-void
-world_until_heard(struct world *world, const char *text)
-{
+void world_until_heard(struct world *world, const char *text) {
   struct wanted wanted = {world, text};
   world_until(world, was_heard, &wanted, text);
 }
 
-static bool
-is_stopped(void *argument)
-{
+static bool is_stopped(void *argument) {
   return ((struct world *)argument)->stopped;
 }
 
-void
-world_until_stopped(struct world *world)
-{
+void world_until_stopped(struct world *world) {
   world_until(world, is_stopped, world, "end of the client");
 }
 
 /* ---- life ---- */
-static void
-make_directory(struct world *world)
-{
+static void make_directory(struct world *world) {
   uv_fs_t request;
   assert_int_equal(uv_fs_mkdtemp(NULL, &request, "/tmp/mdm-client-XXXXXX", NULL), 0);
   snprintf(world->directory, sizeof world->directory, "%s", request.path);
@@ -111,9 +91,7 @@ make_directory(struct world *world)
   snprintf(world->known, sizeof world->known, "%s/known_servers", world->directory);
 }
 
-static void
-remove_directory(struct world *world)
-{
+static void remove_directory(struct world *world) {
   uv_fs_t list, request;
   uv_dirent_t entry;
   char path[512];
@@ -126,9 +104,7 @@ remove_directory(struct world *world)
   uv_fs_rmdir(NULL, &request, world->directory, NULL);
 }
 
-void
-world_open(struct world *world, bool tls)
-{
+void world_open(struct world *world, bool tls) {
   memset(world, 0, sizeof *world);
   make_directory(world);
   assert_int_equal(uv_loop_init(&world->uv), 0);
@@ -150,37 +126,27 @@ world_open(struct world *world, bool tls)
   world->options.user_data = world;
 }
 
-void
-world_write_file(struct world *world, const char *text)
-{
+void world_write_file(struct world *world, const char *text) {
   assert_int_equal(net_file_write(world->file, text, strlen(text), 0600), 0);
   world->options.services_file = world->file;
 }
 
-void
-world_start(struct world *world)
-{
+void world_start(struct world *world) {
   char error[512] = "";
   if (mdm_client_new(&world->client, &world->options, error, sizeof error) != MDM_CLIENT_OK)
     fail_msg("mdm_client_new: %s", error);
   mdm_client_start(world->client);
 }
 
-static void
-on_client_closed(void *user)
-{
+static void on_client_closed(void *user) {
   ((struct world *)user)->client_closed = true;
 }
 
-static bool
-is_client_closed(void *argument)
-{
+static bool is_client_closed(void *argument) {
   return ((struct world *)argument)->client_closed;
 }
 
-void
-world_close(struct world *world)
-{
+void world_close(struct world *world) {
   if (world->client != NULL) {
     mdm_client_close(world->client, on_client_closed, world);
     world_until(world, is_client_closed, world, "closed client");

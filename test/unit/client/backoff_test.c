@@ -7,9 +7,7 @@
 
 #include "backoff.h"
 
-static void
-stays_between_100_ms_and_10_s(void **state)
-{
+static void stays_between_100_ms_and_10_s(void **state) {
   static const uint32_t randoms[] = {0, 1, UINT32_MAX / 2, UINT32_MAX};
   (void)state;
   for (size_t r = 0; r < sizeof randoms / sizeof *randoms; r++) {
@@ -21,9 +19,7 @@ stays_between_100_ms_and_10_s(void **state)
   }
 }
 
-static void
-doubles_until_the_limit(void **state)
-{
+static void doubles_until_the_limit(void **state) {
   static const uint32_t lowest[] = {100, 200, 400, 800, 1600, 3200, 5000, 5000};
   struct backoff backoff = {0};
   (void)state;
@@ -32,9 +28,7 @@ doubles_until_the_limit(void **state)
   assert_int_equal(backoff_next(&backoff, UINT32_MAX), 10000);
 }
 
-static void
-reset_begins_anew(void **state)
-{
+static void reset_begins_anew(void **state) {
   struct backoff backoff = {0};
   (void)state;
   for (int i = 0; i < 10; i++)
@@ -43,9 +37,7 @@ reset_begins_anew(void **state)
   assert_int_equal(backoff_next(&backoff, 0), 100);
 }
 
-static void
-chance_spreads_the_clients(void **state)
-{
+static void chance_spreads_the_clients(void **state) {
   struct backoff a = {0}, b = {0};
   (void)state;
   for (int i = 0; i < 6; i++) {
@@ -54,9 +46,7 @@ chance_spreads_the_clients(void **state)
   }
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(stays_between_100_ms_and_10_s),
       cmocka_unit_test(doubles_until_the_limit),

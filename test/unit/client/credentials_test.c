@@ -13,24 +13,18 @@
 
 static struct scratch scratch;
 
-static int
-make(void **state)
-{
+static int make(void **state) {
   (void)state;
   return scratch_make(&scratch);
 }
 
-static int
-clean(void **state)
-{
+static int clean(void **state) {
   (void)state;
   scratch_remove(&scratch);
   return 0;
 }
 
-static void
-what_was_saved_is_found(void **state)
-{
+static void what_was_saved_is_found(void **state) {
   struct credentials tim = {"tim", "mdm1.token-of-tim"}, ada = {"ada", "mdm1.token-of-ada"}, out;
   char path[128], error[256];
   (void)state;
@@ -49,9 +43,7 @@ what_was_saved_is_found(void **state)
   assert_string_equal(out.token, "");
 }
 
-static void
-a_file_for_all_eyes_is_refused(void **state)
-{
+static void a_file_for_all_eyes_is_refused(void **state) {
   static const char text[] = "{\"a:8001\": {\"token\": \"canary-secret\"}}";
   struct credentials out;
   char path[128], error[256];
@@ -65,9 +57,7 @@ a_file_for_all_eyes_is_refused(void **state)
   assert_int_equal(credentials_save(&out, path, "a:8001", error, sizeof error), -1);
 }
 
-static void
-nonsense_fails_closed(void **state)
-{
+static void nonsense_fails_closed(void **state) {
   static const char *const files[] = {
       "",
       "[]",
@@ -92,9 +82,7 @@ nonsense_fails_closed(void **state)
   }
 }
 
-static void
-the_form_of_a_token(void **state)
-{
+static void the_form_of_a_token(void **state) {
   char text[300];
   (void)state;
   assert_null(credentials_token_fault("mdm1.abcdefgh.ijkl"));
@@ -109,18 +97,14 @@ the_form_of_a_token(void **state)
   assert_null(credentials_token_fault(text));
 }
 
-static void
-a_server_has_one_name(void **state)
-{
+static void a_server_has_one_name(void **state) {
   char out[CREDENTIALS_SERVER_MAX];
   (void)state;
   assert_string_equal(credentials_server(out, "Tunnel.Example.COM", 8001), "tunnel.example.com:8001");
   assert_string_equal(credentials_server(out, "::1", 80), "[::1]:80");
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_was_saved_is_found), cmocka_unit_test(a_file_for_all_eyes_is_refused),
       cmocka_unit_test(nonsense_fails_closed),   cmocka_unit_test(the_form_of_a_token),

@@ -22,9 +22,7 @@ struct command_line {
 };
 
 /* Splits at spaces; "_" alone stands for an empty argument. */
-static void
-split(struct command_line *line, const char *text)
-{
+static void split(struct command_line *line, const char *text) {
   line->argc = 0;
   line->argv[line->argc++] = (char *)"mdm-tunnel-client";
   snprintf(line->text, sizeof line->text, "%s", text);
@@ -35,9 +33,7 @@ split(struct command_line *line, const char *text)
   line->argv[line->argc] = NULL;
 }
 
-static int
-read_line(struct options *options, const char *text, char error[static 512])
-{
+static int read_line(struct options *options, const char *text, char error[static 512]) {
   struct command_line line;
   split(&line, text);
   error[0] = '\0';
@@ -46,9 +42,7 @@ read_line(struct options *options, const char *text, char error[static 512])
   return options_read_arguments(options, line.argc, line.argv, error, 512);
 }
 
-static void
-both_spellings_of_the_flags(void **state)
-{
+static void both_spellings_of_the_flags(void **state) {
   static const char *const lines[] = {
       "-u tim -h example.com -p 9000 -c /x",
       "-i tim -h example.com -p 9000 -s /x",
@@ -70,16 +64,15 @@ both_spellings_of_the_flags(void **state)
   }
 }
 
-static void
-h_alone_is_help_and_with_an_address_the_host(void **state)
-{
+static void h_alone_is_help_and_with_an_address_the_host(void **state) {
   static const struct {
     const char *line;
     enum options_command command;
   } rows[] = {
-      {"-h", OPTIONS_HELP},        {"-u tim -h", OPTIONS_HELP}, {"-h -v", OPTIONS_HELP},         {"-vh", OPTIONS_HELP},
-      {"--help", OPTIONS_HELP},    {"help", OPTIONS_HELP},      {"-h host -u x", OPTIONS_RUN},   {"-V", OPTIONS_VERSION},
-      {"--version", OPTIONS_VERSION}, {"login", OPTIONS_LOGIN}, {"-h host login", OPTIONS_LOGIN}, {"hash", OPTIONS_HASH},
+      {"-h", OPTIONS_HELP},          {"-u tim -h", OPTIONS_HELP},      {"-h -v", OPTIONS_HELP},
+      {"-vh", OPTIONS_HELP},         {"--help", OPTIONS_HELP},         {"help", OPTIONS_HELP},
+      {"-h host -u x", OPTIONS_RUN}, {"-V", OPTIONS_VERSION},          {"--version", OPTIONS_VERSION},
+      {"login", OPTIONS_LOGIN},      {"-h host login", OPTIONS_LOGIN}, {"hash", OPTIONS_HASH},
       {"-V --help", OPTIONS_HELP},
   };
   (void)state;
@@ -92,15 +85,21 @@ h_alone_is_help_and_with_an_address_the_host(void **state)
   }
 }
 
-static void
-wrong_arguments_are_named(void **state)
-{
+static void wrong_arguments_are_named(void **state) {
   static const struct {
     const char *line, *says;
   } rows[] = {
-      {"--nonsense", "--nonsense"},   {"-x", "-x"},           {"-p", "-p needs"},         {"-p 0", "-p must"},
-      {"-p 65536", "65536"},          {"-p 80x", "80x"},      {"--port=", "--port must"}, {"--strict=1", "takes no value"},
-      {"-u _", "-u is empty"},        {"--token= ", "--token is empty"}, {"--heartbeat 0", "--heartbeat must"},
+      {"--nonsense", "--nonsense"},
+      {"-x", "-x"},
+      {"-p", "-p needs"},
+      {"-p 0", "-p must"},
+      {"-p 65536", "65536"},
+      {"-p 80x", "80x"},
+      {"--port=", "--port must"},
+      {"--strict=1", "takes no value"},
+      {"-u _", "-u is empty"},
+      {"--token= ", "--token is empty"},
+      {"--heartbeat 0", "--heartbeat must"},
       {"login hello=1", "takes no services"},
   };
   (void)state;
@@ -114,9 +113,7 @@ wrong_arguments_are_named(void **state)
   }
 }
 
-static void
-services_stand_among_flags(void **state)
-{
+static void services_stand_among_flags(void **state) {
   struct options options;
   struct command_line line;
   char error[512];
@@ -132,9 +129,7 @@ services_stand_among_flags(void **state)
   options_clean(&options);
 }
 
-static void
-a_secret_leaves_the_argument_list(void **state)
-{
+static void a_secret_leaves_the_argument_list(void **state) {
   struct options options;
   struct command_line line;
   char error[512];
@@ -151,12 +146,14 @@ a_secret_leaves_the_argument_list(void **state)
 }
 
 /* ---- environment ---- */
-static const char *
-all_set(const char *name)
-{
+static const char *all_set(const char *name) {
   static const char *const values[][2] = {
-      {"MDM_TUNNEL_USER", "ada"},       {"MDM_TUNNEL_PORT", "9001"}, {"MDM_TUNNEL_TOKEN", "mdm1.abc"},
-      {"MDM_TUNNEL_STRICT", "true"},    {"MDM_TUNNEL_VERBOSE", "2"}, {"MDM_TUNNEL_KNOWN_SERVERS", "/k"},
+      {"MDM_TUNNEL_USER", "ada"},
+      {"MDM_TUNNEL_PORT", "9001"},
+      {"MDM_TUNNEL_TOKEN", "mdm1.abc"},
+      {"MDM_TUNNEL_STRICT", "true"},
+      {"MDM_TUNNEL_VERBOSE", "2"},
+      {"MDM_TUNNEL_KNOWN_SERVERS", "/k"},
       {"MDM_TUNNEL_PROXY_URL", "http://p:1"},
   };
   for (size_t i = 0; i < sizeof values / sizeof *values; i++)
@@ -165,21 +162,15 @@ all_set(const char *name)
   return NULL;
 }
 
-static const char *
-empty_token(const char *name)
-{
+static const char *empty_token(const char *name) {
   return strcmp(name, "MDM_TUNNEL_TOKEN") == 0 ? "" : NULL;
 }
 
-static const char *
-strict_maybe(const char *name)
-{
+static const char *strict_maybe(const char *name) {
   return strcmp(name, "MDM_TUNNEL_STRICT") == 0 ? "maybe" : NULL;
 }
 
-static void
-the_environment_gives_what_the_command_line_does_not(void **state)
-{
+static void the_environment_gives_what_the_command_line_does_not(void **state) {
   struct options options;
   char error[512];
   (void)state;
@@ -196,9 +187,7 @@ the_environment_gives_what_the_command_line_does_not(void **state)
   options_clean(&options);
 }
 
-static void
-an_empty_or_wrong_variable_is_an_error(void **state)
-{
+static void an_empty_or_wrong_variable_is_an_error(void **state) {
   static const struct {
     options_getenv env;
     const char *says;
@@ -217,9 +206,7 @@ an_empty_or_wrong_variable_is_an_error(void **state)
 /* ---- the file ---- */
 static char directory[] = "/tmp/mdm-options-XXXXXX";
 
-static int
-make_directory(void **state)
-{
+static int make_directory(void **state) {
   uv_fs_t request;
   (void)state;
   int status = uv_fs_mkdtemp(NULL, &request, "/tmp/mdm-options-XXXXXX", NULL);
@@ -228,9 +215,7 @@ make_directory(void **state)
   return status;
 }
 
-static int
-remove_directory(void **state)
-{
+static int remove_directory(void **state) {
   uv_fs_t request;
   char path[128];
   (void)state;
@@ -239,9 +224,7 @@ remove_directory(void **state)
   return uv_fs_rmdir(NULL, &request, directory, NULL);
 }
 
-static int
-read_file(struct options *options, const char *text, unsigned mode, char error[static 512])
-{
+static int read_file(struct options *options, const char *text, unsigned mode, char error[static 512]) {
   char path[128];
   snprintf(path, sizeof path, "%s/services.json", directory);
   assert_int_equal(net_file_write(path, text, strlen(text), mode), 0);
@@ -251,19 +234,18 @@ read_file(struct options *options, const char *text, unsigned mode, char error[s
   return options_read_file(options, error, 512);
 }
 
-static void
-the_long_form_holds_every_flag(void **state)
-{
+static void the_long_form_holds_every_flag(void **state) {
   struct options options;
   char error[512];
   (void)state;
   assert_int_equal(read_line(&options, "-p 1234", error), 0);
-  assert_int_equal(read_file(&options,
-                             "{\"server\": \"tunnel.example.com\", \"user\": \"ada\", \"port\": 9999, \"max-attempts\": 3,\n"
-                             " \"strict\": true, \"proxy\": {\"url\": \"http://proxy:3128\", \"username\": \"u\"},\n"
-                             " \"services\": {\"hello\": 3000}}",
-                             0644, error),
-                   0);
+  assert_int_equal(
+      read_file(&options,
+                "{\"server\": \"tunnel.example.com\", \"user\": \"ada\", \"port\": 9999, \"max-attempts\": 3,\n"
+                " \"strict\": true, \"proxy\": {\"url\": \"http://proxy:3128\", \"username\": \"u\"},\n"
+                " \"services\": {\"hello\": 3000}}",
+                0644, error),
+      0);
   assert_string_equal(options.host, "tunnel.example.com");
   assert_string_equal(options.user, "ada");
   assert_int_equal(options.port, 1234); /* the command line wins */
@@ -274,9 +256,7 @@ the_long_form_holds_every_flag(void **state)
   options_clean(&options);
 }
 
-static void
-the_flat_form_holds_none(void **state)
-{
+static void the_flat_form_holds_none(void **state) {
   static const char *const files[] = {
       "{\"user\": 3000, \"server\": 4000}",
       "{\"user\": 3000, \"services\": {\"port\": 9000}}",
@@ -294,9 +274,7 @@ the_flat_form_holds_none(void **state)
   }
 }
 
-static void
-a_wrong_key_of_the_file_is_named_with_its_line(void **state)
-{
+static void a_wrong_key_of_the_file_is_named_with_its_line(void **state) {
   static const struct {
     const char *text, *says;
   } rows[] = {
@@ -318,9 +296,7 @@ a_wrong_key_of_the_file_is_named_with_its_line(void **state)
   }
 }
 
-static void
-a_file_with_a_secret_must_be_private(void **state)
-{
+static void a_file_with_a_secret_must_be_private(void **state) {
   struct options options;
   char error[512];
   (void)state;
@@ -335,9 +311,7 @@ a_file_with_a_secret_must_be_private(void **state)
   options_clean(&options);
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(both_spellings_of_the_flags),
       cmocka_unit_test(h_alone_is_help_and_with_an_address_the_host),

@@ -14,9 +14,7 @@ static const struct mdm_address origin4 = {.family = 4, .bytes = {127, 0, 0, 1},
 static const struct mdm_address origin6 = {.family = 6, .bytes = {[15] = 1}, .port = 3000};
 static const struct mdm_address unknown = {0};
 
-static void
-version_1_is_a_line(void **state)
-{
+static void version_1_is_a_line(void **state) {
   static const struct {
     const struct mdm_address *visitor, *origin;
     const char *line;
@@ -37,11 +35,10 @@ version_1_is_a_line(void **state)
   }
 }
 
-static void
-version_2_is_binary(void **state)
-{
-  static const uint8_t wanted[28] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x11,
-                                     0x00, 0x0c, 203,  0,    113,  9,    127,  0,    0,    1,    0xc7, 0x38, 0x0b, 0xb8};
+static void version_2_is_binary(void **state) {
+  static const uint8_t wanted[28] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49,
+                                     0x54, 0x0a, 0x21, 0x11, 0x00, 0x0c, 203,  0,    113,  9,
+                                     127,  0,    0,    1,    0xc7, 0x38, 0x0b, 0xb8};
   uint8_t out[PROXY_HEADER_MAX];
   (void)state;
   assert_int_equal(proxy_header_write(out, 2, &v4, &origin4), sizeof wanted);
@@ -53,9 +50,7 @@ version_2_is_binary(void **state)
   assert_int_equal(out[44], 127);
 }
 
-static void
-version_2_of_an_unknown_visitor_is_local(void **state)
-{
+static void version_2_of_an_unknown_visitor_is_local(void **state) {
   uint8_t out[PROXY_HEADER_MAX];
   (void)state;
   assert_int_equal(proxy_header_write(out, 2, &unknown, &origin4), 16);
@@ -63,9 +58,7 @@ version_2_of_an_unknown_visitor_is_local(void **state)
   assert_int_equal(out[15], 0);
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(version_1_is_a_line),
       cmocka_unit_test(version_2_is_binary),

@@ -9,9 +9,7 @@ struct scratch {
   char path[64];
 };
 
-static inline int
-scratch_make(struct scratch *scratch)
-{
+static inline int scratch_make(struct scratch *scratch) {
   uv_fs_t request;
   int status = uv_fs_mkdtemp(NULL, &request, "/tmp/mdm-client-XXXXXX", NULL);
   snprintf(scratch->path, sizeof scratch->path, "%s", status == 0 ? request.path : "");
@@ -19,17 +17,13 @@ scratch_make(struct scratch *scratch)
   return status;
 }
 
-static inline const char *
-scratch_file(const struct scratch *scratch, char out[static 128], const char *name)
-{
+static inline const char *scratch_file(const struct scratch *scratch, char out[static 128], const char *name) {
   snprintf(out, 128, "%s/%s", scratch->path, name);
   return out;
 }
 
 /* Removes the directory with the files in it (no directories below). */
-static inline void
-scratch_remove(const struct scratch *scratch)
-{
+static inline void scratch_remove(const struct scratch *scratch) {
   uv_fs_t list, request;
   uv_dirent_t entry;
   char path[128];

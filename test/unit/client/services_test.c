@@ -10,31 +10,30 @@
 
 #include "services.h"
 
-static int
-parse(struct service_map *map, const char *text, char error[static 512])
-{
+static int parse(struct service_map *map, const char *text, char error[static 512]) {
   error[0] = '\0';
   return service_map_parse(map, "map.json", text, strlen(text), error, 512);
 }
 
-static void
-every_form_of_a_value(void **state)
-{
+static void every_form_of_a_value(void **state) {
   static const struct {
     const char *name, *target;
   } rows[] = {
-      {"hello-world", "127.0.0.1:3000"}, {"api", "10.0.0.7:8080"}, {"sock", "unix:/run/app.sock"}, {"text", "127.0.0.1:4000"},
-      {"object", "127.0.0.1:9000"},      {"far", "nas:5000"},      {"file", "unix:/run/b.sock"},
+      {"hello-world", "127.0.0.1:3000"}, {"api", "10.0.0.7:8080"},     {"sock", "unix:/run/app.sock"},
+      {"text", "127.0.0.1:4000"},        {"object", "127.0.0.1:9000"}, {"far", "nas:5000"},
+      {"file", "unix:/run/b.sock"},
   };
   struct service_map map;
   char error[512], text[TARGET_TEXT];
   (void)state;
-  assert_int_equal(parse(&map,
-                         "{\"hello-world\": 3000, \"api\": \"10.0.0.7:8080\", \"sock\": \"unix:/run/app.sock\", \"text\": \"4000\",\n"
-                         " \"object\": {\"port\": 9000}, \"far\": {\"host\": \"nas\", \"port\": 5000},\n"
-                         " \"file\": {\"unix\": \"/run/b.sock\"}}",
-                         error),
-                   SERVICE_MAP_OK);
+  assert_int_equal(
+      parse(
+          &map,
+          "{\"hello-world\": 3000, \"api\": \"10.0.0.7:8080\", \"sock\": \"unix:/run/app.sock\", \"text\": \"4000\",\n"
+          " \"object\": {\"port\": 9000}, \"far\": {\"host\": \"nas\", \"port\": 5000},\n"
+          " \"file\": {\"unix\": \"/run/b.sock\"}}",
+          error),
+      SERVICE_MAP_OK);
   assert_int_equal(map.count, sizeof rows / sizeof *rows);
   for (size_t i = 0; i < map.count; i++) {
     assert_string_equal(map.list[i]->service.name, rows[i].name);
@@ -43,19 +42,19 @@ every_form_of_a_value(void **state)
   service_map_clean(&map);
 }
 
-static void
-options_of_an_object(void **state)
-{
+static void options_of_an_object(void **state) {
   struct service_map map;
   char error[512];
   (void)state;
-  assert_int_equal(parse(&map,
-                         "{\"app\": {\"port\": 9000, \"host\": \"shop.internal\", \"rewrite_host\": true, \"tls\": true,\n"
-                         "  \"proxy_protocol\": 2, \"timeout\": 0, \"headers\": {\"X-From\": \"tunnel\"}, \"allow\": [\"10.0.0.0/8\"],\n"
-                         "  \"domains\": [\"app.example.org\"], \"upgrades\": [\"foo\"]},\n"
-                         " \"b\": {\"port\": 80, \"rewrite_host\": \"shop\"}}",
-                         error),
-                   SERVICE_MAP_OK);
+  assert_int_equal(
+      parse(&map,
+            "{\"app\": {\"port\": 9000, \"host\": \"shop.internal\", \"rewrite_host\": true, \"tls\": true,\n"
+            "  \"proxy_protocol\": 2, \"timeout\": 0, \"headers\": {\"X-From\": \"tunnel\"}, \"allow\": "
+            "[\"10.0.0.0/8\"],\n"
+            "  \"domains\": [\"app.example.org\"], \"upgrades\": [\"foo\"]},\n"
+            " \"b\": {\"port\": 80, \"rewrite_host\": \"shop\"}}",
+            error),
+      SERVICE_MAP_OK);
   const struct service_entry *entry = map.list[0];
   assert_true(entry->tls);
   assert_int_equal(entry->proxy_protocol, 2);
@@ -68,9 +67,7 @@ options_of_an_object(void **state)
   service_map_clean(&map);
 }
 
-static void
-an_error_names_file_line_and_key(void **state)
-{
+static void an_error_names_file_line_and_key(void **state) {
   static const struct {
     const char *text, *line, *says;
   } rows[] = {
@@ -106,9 +103,7 @@ an_error_names_file_line_and_key(void **state)
   }
 }
 
-static void
-flat_and_long_form(void **state)
-{
+static void flat_and_long_form(void **state) {
   static const struct {
     const char *text, *names;
   } rows[] = {
@@ -128,26 +123,24 @@ flat_and_long_form(void **state)
     if (parse(&map, rows[i].text, error) != SERVICE_MAP_OK)
       fail_msg("%s: %s", rows[i].text, error);
     for (size_t k = 0; k < map.count; k++)
-      snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", k == 0 ? "" : " ", map.list[k]->service.name);
+      snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", k == 0 ? "" : " ",
+               map.list[k]->service.name);
     assert_string_equal(names, rows[i].names);
     service_map_clean(&map);
   }
 }
 
-static void
-any_key_is_a_name(void **state)
-{
+static void any_key_is_a_name(void **state) {
   struct service_map map;
   char error[512];
   (void)state;
-  assert_int_equal(parse(&map, "{\"My App\": 1, \"__proto__\": 2, \"a--b\": 3, \"\xc3\xa4\": 4}", error), SERVICE_MAP_OK);
+  assert_int_equal(parse(&map, "{\"My App\": 1, \"__proto__\": 2, \"a--b\": 3, \"\xc3\xa4\": 4}", error),
+                   SERVICE_MAP_OK);
   assert_int_equal(map.count, 4);
   service_map_clean(&map);
 }
 
-static void
-a_missing_file_is_told_apart(void **state)
-{
+static void a_missing_file_is_told_apart(void **state) {
   struct service_map map;
   char error[512];
   (void)state;
@@ -156,9 +149,7 @@ a_missing_file_is_told_apart(void **state)
   service_map_clean(&map);
 }
 
-static void
-arguments_add_to_the_map_and_win(void **state)
-{
+static void arguments_add_to_the_map_and_win(void **state) {
   struct service_map map;
   char error[512], text[TARGET_TEXT];
   (void)state;
@@ -171,13 +162,14 @@ arguments_add_to_the_map_and_win(void **state)
   service_map_clean(&map);
 }
 
-static void
-a_target_alone_is_named_after_the_directory(void **state)
-{
+static void a_target_alone_is_named_after_the_directory(void **state) {
   static const struct {
     const char *directory, *name;
   } rows[] = {
-      {"/home/tim/hello", "hello"}, {"/srv/My App_2", "my-app-2"}, {"/x/--a..b--", "a-b"}, {"relative", "relative"},
+      {"/home/tim/hello", "hello"},
+      {"/srv/My App_2", "my-app-2"},
+      {"/x/--a..b--", "a-b"},
+      {"relative", "relative"},
   };
   (void)state;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -190,9 +182,7 @@ a_target_alone_is_named_after_the_directory(void **state)
   }
 }
 
-static void
-wrong_arguments_are_quoted(void **state)
-{
+static void wrong_arguments_are_quoted(void **state) {
   static const char *const rows[] = {"hello=", "=3000", "hello=x", "hello", "hello=0", "a=b=3000"};
   (void)state;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -212,16 +202,12 @@ wrong_arguments_are_quoted(void **state)
 }
 
 /* ---- ids ---- */
-static uint32_t
-id_of(const struct service_map *map, const char *name)
-{
+static uint32_t id_of(const struct service_map *map, const char *name) {
   const struct service_entry *entry = service_map_find_name(map, name);
   return entry == NULL ? 0 : entry->service.id;
 }
 
-static void
-an_id_keeps_its_meaning_over_reloads(void **state)
-{
+static void an_id_keeps_its_meaning_over_reloads(void **state) {
   struct service_map none, first, second, third;
   uint32_t next = 1;
   char error[512];
@@ -234,7 +220,8 @@ an_id_keeps_its_meaning_over_reloads(void **state)
   assert_true(a != b && b != c && a != c);
 
   /* a stays, b's target changes, c's option changes, d is new. */
-  assert_int_equal(parse(&second, "{\"d\": 4, \"c\": {\"port\": 3, \"timeout\": 9}, \"b\": 22, \"a\": 1}", error), SERVICE_MAP_OK);
+  assert_int_equal(parse(&second, "{\"d\": 4, \"c\": {\"port\": 3, \"timeout\": 9}, \"b\": 22, \"a\": 1}", error),
+                   SERVICE_MAP_OK);
   service_map_adopt(&second, &first, &next);
   assert_int_equal(id_of(&second, "a"), a);
   assert_true(id_of(&second, "b") > c);
@@ -257,9 +244,7 @@ an_id_keeps_its_meaning_over_reloads(void **state)
   service_map_clean(&third);
 }
 
-static void
-the_same_file_again_changes_nothing(void **state)
-{
+static void the_same_file_again_changes_nothing(void **state) {
   static const char text[] = "{\"b\": 2, \"a\": {\"port\": 1, \"headers\": {\"X\": \"y\"}}}";
   struct service_map none, first, second;
   uint32_t next = 1;
@@ -277,9 +262,7 @@ the_same_file_again_changes_nothing(void **state)
   service_map_clean(&second);
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_form_of_a_value),
       cmocka_unit_test(options_of_an_object),

@@ -9,9 +9,7 @@
 
 #include "setup.h"
 
-static void
-wrong_options_end_with_a_sentence(void **state)
-{
+static void wrong_options_end_with_a_sentence(void **state) {
   static const struct {
     const char *what;
     struct mdm_client_options options;
@@ -20,7 +18,10 @@ wrong_options_end_with_a_sentence(void **state)
   } rows[] = {
       {"no user", {.credentials_file = NULL, .known_servers = "/k"}, MDM_CLIENT_USAGE, "-u NAME"},
       {"plaintext far away", {.user = "tim", .host = "example.com", .plaintext = true}, MDM_CLIENT_USAGE, "loopback"},
-      {"plaintext by proxy", {.user = "tim", .plaintext = true, .proxy_url = "http://p:1"}, MDM_CLIENT_USAGE, "loopback"},
+      {"plaintext by proxy",
+       {.user = "tim", .plaintext = true, .proxy_url = "http://p:1"},
+       MDM_CLIENT_USAGE,
+       "loopback"},
       {"carrier", {.user = "tim", .carrier = "pigeon"}, MDM_CLIENT_USAGE, "pigeon"},
       {"address", {.user = "tim", .host = "ho st"}, MDM_CLIENT_USAGE, "ho st"},
       {"empty item", {.user = "tim", .host = "a,,b"}, MDM_CLIENT_USAGE, ""},
@@ -45,9 +46,7 @@ wrong_options_end_with_a_sentence(void **state)
   }
 }
 
-static void
-a_list_of_servers_becomes_ways_to_reach_them(void **state)
-{
+static void a_list_of_servers_becomes_ways_to_reach_them(void **state) {
   static const struct {
     const char *host, *carrier;
     size_t count;
@@ -63,7 +62,8 @@ a_list_of_servers_becomes_ways_to_reach_them(void **state)
   (void)state;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     struct setup setup;
-    struct mdm_client_options options = {.user = "tim", .host = rows[i].host, .carrier = rows[i].carrier, .known_servers = "/k"};
+    struct mdm_client_options options = {
+        .user = "tim", .host = rows[i].host, .carrier = rows[i].carrier, .known_servers = "/k"};
     char error[1024];
     assert_int_equal(setup_make(&setup, &options, error, sizeof error), MDM_CLIENT_OK);
     assert_int_equal(setup.tunnel.endpoints_count, rows[i].count);
@@ -75,9 +75,7 @@ a_list_of_servers_becomes_ways_to_reach_them(void **state)
   }
 }
 
-static void
-both_ways_to_a_server_have_one_identity(void **state)
-{
+static void both_ways_to_a_server_have_one_identity(void **state) {
   struct setup setup;
   struct mdm_client_options options = {.user = "tim", .host = "example.com", .port = 9001, .known_servers = "/k"};
   char error[1024];
@@ -91,9 +89,7 @@ both_ways_to_a_server_have_one_identity(void **state)
   setup_clean(&setup);
 }
 
-static void
-a_token_brings_its_pin(void **state)
-{
+static void a_token_brings_its_pin(void **state) {
   struct setup setup;
   uint8_t fingerprint[32] = {7, 8, 9};
   char token[NET_TEXT_MAX + 1], error[1024];
@@ -108,9 +104,7 @@ a_token_brings_its_pin(void **state)
   setup_clean(&setup);
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(wrong_options_end_with_a_sentence),
       cmocka_unit_test(a_list_of_servers_becomes_ways_to_reach_them),

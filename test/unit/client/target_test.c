@@ -8,9 +8,7 @@
 
 #include "target.h"
 
-static void
-forms_of_a_target(void **state)
-{
+static void forms_of_a_target(void **state) {
   static const struct {
     const char *text;
     enum target_kind kind;
@@ -36,12 +34,28 @@ forms_of_a_target(void **state)
   }
 }
 
-static void
-nonsense_is_refused_with_a_sentence(void **state)
-{
+static void nonsense_is_refused_with_a_sentence(void **state) {
   static const char *const rows[] = {
-      "",     "0",     "65536",      "99999999999", "-1",        "80x",        "host",        ":80",      "host:",   "host:0",
-      "a:b:1", "ho st:80", "http://x:80", "unix:",   "unix:relative", "host:65536", "user@host:80", "[::1:80", "::1", "host:80/x",
+      "",
+      "0",
+      "65536",
+      "99999999999",
+      "-1",
+      "80x",
+      "host",
+      ":80",
+      "host:",
+      "host:0",
+      "a:b:1",
+      "ho st:80",
+      "http://x:80",
+      "unix:",
+      "unix:relative",
+      "host:65536",
+      "user@host:80",
+      "[::1:80",
+      "::1",
+      "host:80/x",
   };
   (void)state;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -53,9 +67,7 @@ nonsense_is_refused_with_a_sentence(void **state)
   }
 }
 
-static void
-a_socket_path_has_107_bytes(void **state)
-{
+static void a_socket_path_has_107_bytes(void **state) {
   char text[256] = "unix:/", error[256];
   struct target target;
   (void)state;
@@ -67,9 +79,7 @@ a_socket_path_has_107_bytes(void **state)
   assert_int_equal(target_parse(&target, text, error, sizeof error), -1);
 }
 
-static void
-authority_leaves_out_the_port_of_https(void **state)
-{
+static void authority_leaves_out_the_port_of_https(void **state) {
   struct target target;
   char error[256], text[TARGET_TEXT];
   (void)state;
@@ -78,9 +88,7 @@ authority_leaves_out_the_port_of_https(void **state)
   assert_string_equal(target_authority(text, &target, false), "shop.internal:443");
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(forms_of_a_target),
       cmocka_unit_test(nonsense_is_refused_with_a_sentence),

@@ -14,27 +14,21 @@ static struct scratch scratch;
 static char file[128];
 static const uint8_t key[NET_FINGERPRINT_SIZE] = {1, 2, 3}, other[NET_FINGERPRINT_SIZE] = {9};
 
-static int
-make(void **state)
-{
+static int make(void **state) {
   (void)state;
   int status = scratch_make(&scratch);
   scratch_file(&scratch, file, "known_servers");
   return status;
 }
 
-static int
-clean(void **state)
-{
+static int clean(void **state) {
   (void)state;
   scratch_remove(&scratch);
   return 0;
 }
 
 /* One row a rule; `known` is what known_servers says beforehand. */
-static void
-rules(void **state)
-{
+static void rules(void **state) {
   enum known { NOTHING, SAME, ANOTHER };
   static const struct {
     const char *what;
@@ -49,7 +43,8 @@ rules(void **state)
       {"token pins over a known key", 1, 0, false, false, true, false, ANOTHER, TRUST_OK, ""},
       {"fingerprint pins", 0, 1, false, true, true, false, NOTHING, TRUST_OK, ""},
       {"fingerprint differs", 0, -1, false, false, false, true, SAME, TRUST_REFUSED, "--fingerprint names"},
-      {"token right, fingerprint wrong", 1, -1, false, false, true, false, NOTHING, TRUST_REFUSED, "--fingerprint names"},
+      {"token right, fingerprint wrong", 1, -1, false, false, true, false, NOTHING, TRUST_REFUSED,
+       "--fingerprint names"},
       {"CA", 0, 0, true, true, true, false, ANOTHER, TRUST_OK, ""},
       {"known", 0, 0, false, true, true, false, SAME, TRUST_OK, ""},
       {"changed", 0, 0, false, false, false, true, ANOTHER, TRUST_REFUSED, "HAS CHANGED"},
@@ -80,9 +75,7 @@ rules(void **state)
   }
 }
 
-static void
-first_contact_is_remembered(void **state)
-{
+static void first_contact_is_remembered(void **state) {
   struct trust trust = {.known_servers = file};
   char text[TRUST_TEXT_MAX];
   (void)state;
@@ -93,9 +86,7 @@ first_contact_is_remembered(void **state)
   assert_int_equal(trust_judge(&trust, "first.example", 2, false, other, text), TRUST_FIRST);
 }
 
-static void
-a_refused_stranger_is_not_remembered(void **state)
-{
+static void a_refused_stranger_is_not_remembered(void **state) {
   struct trust trust = {.known_servers = file, .bearer = true};
   char text[TRUST_TEXT_MAX];
   (void)state;
@@ -103,9 +94,7 @@ a_refused_stranger_is_not_remembered(void **state)
   assert_int_equal(trust_judge(&trust, "stranger.example", 1, false, key, text), TRUST_REFUSED);
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rules),
       cmocka_unit_test(first_contact_is_remembered),

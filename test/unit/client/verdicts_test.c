@@ -13,17 +13,14 @@ struct heard {
   char text[1024];
 };
 
-static void
-hear(const struct mdm_client_event *event, void *user)
-{
+static void hear(const struct mdm_client_event *event, void *user) {
   struct heard *heard = user;
   size_t size = strlen(heard->text);
-  snprintf(heard->text + size, sizeof heard->text - size, "[%d %s %s %s]", (int)event->type, event->service, event->url, event->text);
+  snprintf(heard->text + size, sizeof heard->text - size, "[%d %s %s %s]", (int)event->type, event->service, event->url,
+           event->text);
 }
 
-static void
-make_map(struct service_map *map)
-{
+static void make_map(struct service_map *map) {
   static const char text[] = "{\"a\": 1, \"b\": 2, \"My App\": 3}";
   struct service_map none;
   uint32_t next = 1;
@@ -33,9 +30,7 @@ make_map(struct service_map *map)
   service_map_adopt(map, &none, &next);
 }
 
-static void
-each_verdict_is_an_event(void **state)
-{
+static void each_verdict_is_an_event(void **state) {
   static struct net_service_verdict list[] = {
       {.id = 1, .verdict = NET_SERVICE_OK, .url = "http://a.tim.localhost:8000/"},
       {.id = 2, .verdict = NET_SERVICE_REFUSED, .reason = "held by tim/desk\nsince 10:00"},
@@ -50,7 +45,8 @@ each_verdict_is_an_event(void **state)
   (void)state;
   make_map(&map);
   verdicts_tell(&services, &map, &count, hear, &heard);
-  snprintf(wanted, sizeof wanted, "[%d a http://a.tim.localhost:8000/ ][%d b  held by tim/desk\\x0asince 10:00][%d My App  no label]",
+  snprintf(wanted, sizeof wanted,
+           "[%d a http://a.tim.localhost:8000/ ][%d b  held by tim/desk\\x0asince 10:00][%d My App  no label]",
            MDM_CLIENT_EVENT_URL, MDM_CLIENT_EVENT_REFUSED, MDM_CLIENT_EVENT_NOTE);
   assert_string_equal(heard.text, wanted);
   assert_int_equal(count.served, 2);
@@ -59,10 +55,9 @@ each_verdict_is_an_event(void **state)
   service_map_clean(&map);
 }
 
-static void
-what_was_taken_over_is_withdrawn(void **state)
-{
-  static struct net_service_verdict list[] = {{.id = 2, .verdict = NET_SERVICE_REFUSED}, {.id = 1, .verdict = NET_SERVICE_OK}};
+static void what_was_taken_over_is_withdrawn(void **state) {
+  static struct net_service_verdict list[] = {{.id = 2, .verdict = NET_SERVICE_REFUSED},
+                                              {.id = 1, .verdict = NET_SERVICE_OK}};
   const struct net_services_ok services = {.serial = 1, .list = list, .count = 2};
   struct service_map map;
   (void)state;
@@ -73,9 +68,7 @@ what_was_taken_over_is_withdrawn(void **state)
   service_map_clean(&map);
 }
 
-int
-main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_verdict_is_an_event),
       cmocka_unit_test(what_was_taken_over_is_withdrawn),
