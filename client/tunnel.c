@@ -12,6 +12,8 @@
 #include <uv.h>
 
 #include "address.h"
+#include "carrier_tls.h"
+#include "goaway.h"
 #include "log.h"
 #include "verdicts.h"
 
@@ -51,7 +53,7 @@ struct tunnel {
   const struct tunnel_ops *ops;
   void *owner;
 
-  struct net_tls_context *link_tls, *web_tls;
+  struct carrier_tls tls;
   struct net_dial *dial;
   size_t preferred, tried; /* endpoint that worked last; how many of this round have failed */
   struct session *current;
@@ -265,25 +267,12 @@ static void tunnel_dialled(struct net_dial *dial, struct net_conn *conn, int err
   tunnel_failed(tunnel);
 }
 
-/* The contexts are made when the first endpoint wants one: the system's store of authorities takes its time to read. */
-static int make_contexts(struct tunnel *tunnel, enum net_carrier carrier, char *error, size_t error_size) {
-  const struct net_proxy *proxy = tunnel->config->proxy;
-  int status = 0;
-  if (tunnel->link_tls == NULL && carrier != NET_CARRIER_PLAIN)
-    status = net_tls_link_client(&tunnel->link_tls, tunnel->config->ca, error, error_size);
-  /* A proxy gets a password, so it is verified. The outer TLS of a wss:// carrier proves nothing that the link's own
-   * does not, and must not keep out those behind a front that breaks TLS open. */
-  bool verify = proxy != NULL && proxy->tls;
-  if (status == 0 && tunnel->web_tls == NULL && (carrier == NET_CARRIER_WSS || verify))
-    status = net_tls_web_client(&tunnel->web_tls, verify, NULL, error, error_size);
-  return status;
-}
-
 static void tunnel_dial(struct tunnel *tunnel) {
   const struct tunnel_endpoint *endpoint = endpoint_now(tunnel);
   tunnel_enter(tunnel, TUNNEL_DIAL);
   tunnel->text[0] = '\0';
-  int status = make_contexts(tunnel, endpoint->endpoint.carrier, tunnel->text, sizeof tunnel->text);
+  int status = carrier_tls_make(&tunnel->tls, endpoint->endpoint.carrier, tunnel->config->ca, tunnel->config->proxy,
+                                tunnel->text, sizeof tunnel->text);
   if (status != 0) {
     char reason[512];
     snprintf(reason, sizeof reason, "%.500s", tunnel->text);
@@ -293,8 +282,8 @@ static void tunnel_dial(struct tunnel *tunnel) {
   const struct net_dial_request request = {
       .endpoint = endpoint->endpoint,
       .proxy = tunnel->config->proxy,
-      .link_tls = tunnel->link_tls,
-      .web_tls = tunnel->web_tls,
+      .link_tls = tunnel->tls.link,
+      .web_tls = tunnel->tls.web,
       .link_server_name = tunnel->config->ca != NULL ? endpoint->host : NULL,
   };
   status = net_dial_start(&tunnel->dial, tunnel->loop, &request, tunnel_dialled, tunnel);
@@ -368,42 +357,9 @@ static void on_verdicts(struct session *session, const struct net_services_ok *s
     judge_verdicts(tunnel, services);
 }
 
-/* Codes after which a further attempt would only meet the same answer. MDM_CLIENT_OK: try again. */
-static enum mdm_client_status final_status(uint16_t code) {
-  switch (code) {
-  case MDM_GOAWAY_AUTH:
-  case MDM_GOAWAY_REVOKED:
-    return MDM_CLIENT_LOGIN;
-  case MDM_GOAWAY_REPLACED:
-    return MDM_CLIENT_REPLACED;
-  case MDM_GOAWAY_VERSION:
-    return MDM_CLIENT_VERSION;
-  case MDM_GOAWAY_NAME:
-    return MDM_CLIENT_NAME;
-  default: /* an open set: the peer may know more codes */
-    return MDM_CLIENT_OK;
-  }
-}
-
-static const char *goaway_words(uint16_t code) {
-  static const char *const words[] = {
-      [MDM_GOAWAY_DRAIN] = "the server is shutting down",
-      [MDM_GOAWAY_PROTOCOL] = "the server did not understand this client",
-      [MDM_GOAWAY_AUTH] = "the server refused the login",
-      [MDM_GOAWAY_REPLACED] = "another client took this one's place",
-      [MDM_GOAWAY_REVOKED] = "the login was withdrawn",
-      [MDM_GOAWAY_VERSION] = "client and server have no protocol version in common; update the older one",
-      [MDM_GOAWAY_IDLE] = "the server waited too long for this client",
-      [MDM_GOAWAY_NAME] = "every service is refused",
-      [MDM_GOAWAY_INTERNAL] = "the server has an internal fault",
-      [MDM_GOAWAY_BUSY] = "the server is busy",
-  };
-  return code < sizeof words / sizeof *words ? words[code] : "the server ended the session";
-}
-
 static void on_goaway(struct session *session, uint16_t code, const char *text) {
   struct tunnel *tunnel = session_owner(session);
-  enum mdm_client_status status = final_status(code);
+  enum mdm_client_status status = goaway_status(code);
   if (session != tunnel->current && status == MDM_CLIENT_OK)
     return;
   const char *words = goaway_words(code);
@@ -420,7 +376,7 @@ static void on_goaway(struct session *session, uint16_t code, const char *text) 
 
 static void on_refused(struct session *session, uint16_t code, const char *text) {
   struct tunnel *tunnel = session_owner(session);
-  enum mdm_client_status status = final_status(code);
+  enum mdm_client_status status = goaway_status(code);
   tunnel_finally(tunnel, status == MDM_CLIENT_OK ? MDM_CLIENT_RUNTIME : status, "%s", text);
 }
 
@@ -544,8 +500,7 @@ void tunnel_free(struct tunnel *tunnel) {
     drop_draining(tunnel, tunnel->draining_count - 1);
   net_task_cancel(&tunnel->step);
   net_timer_stop(&tunnel->loop->wheel, &tunnel->timer);
-  net_tls_context_unref(tunnel->link_tls);
-  net_tls_context_unref(tunnel->web_tls);
+  carrier_tls_clean(&tunnel->tls);
   free(tunnel);
 }
 
