@@ -272,4 +272,5 @@ void flow_tick(mdm_mux *mux) {
   mdm_stream *stream;
   for (unsigned i = 0; i < STALLED_PER_TICK && (stream = find_stalled(mux)); i++)
     stream_kill(stream, MDM_RESET_STALLED, false, true, true);
+  flow_relieve(mux->pool); /* another thread may have passed the cap since */
 }

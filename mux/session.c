@@ -88,7 +88,7 @@ void mux_fail(mdm_mux *mux, int error, enum mdm_goaway code, const char *sentenc
     return;
   mux->failed = true;
   mux->error = error;
-  snprintf(mux->failure, sizeof mux->failure, "%s", sentence);
+  (void)snprintf(mux->failure, sizeof mux->failure, "%s", sentence);
   stream_kill_all(mux, MDM_RESET_SHUTDOWN);
   link_put_goaway(mux, mux->last_peer_id, (uint16_t)code, mux->failure);
   mux_want_output(mux, true);
