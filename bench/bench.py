@@ -210,35 +210,26 @@ def load_mixed(way, core, seconds, zero_file):
 
 # ---- memory ----
 def load_idle(way, count):
-    """Private memory per idle visitor: first with no request made, then each with one answered (its stream and origin connection stay)."""
-    def figures():
-        return [private_kib(p) for p in way.pids()]
+    """Growth of private memory per visitor: connected with no request made, then each with one answered (its stream and origin connection stay)."""
+    base = [private_kib(pid) for pid in way.pids()]
 
-    def open_all(request):
-        sockets = []
-        for _ in range(count):
-            s = socket.create_connection(("127.0.0.1", way.port))
-            sockets.append(s)
-            if request:
-                s.sendall(f"GET /1 HTTP/1.1\r\nHost: {way.host}\r\n\r\n".encode())
-                answer = b""
-                while b"\r\n\r\n" not in answer or not answer.split(b"\r\n\r\n", 1)[1]:
-                    part = s.recv(4096)
-                    if not part:
-                        raise SystemExit("bench: an idle visitor was cut off")
-                    answer += part
-        return sockets
-
-    result = {}
-    for label, request in (("connected", False), ("answered", True)):
-        base = figures()
-        sockets = open_all(request)
+    def growth():
         time.sleep(1.0)  # let freed blocks return to their lists
-        grown = figures()
-        result[label] = [(after - before) * 1024 / count for before, after in zip(base, grown)]
-        for s in sockets:
-            s.close()
-        time.sleep(1.0)
+        return [(private_kib(pid) - before) * 1024 / count for pid, before in zip(way.pids(), base)]
+
+    sockets = [socket.create_connection(("127.0.0.1", way.port)) for _ in range(count)]
+    result = {"connected": growth()}
+    for s in sockets:
+        s.sendall(f"GET /1 HTTP/1.1\r\nHost: {way.host}\r\n\r\n".encode())
+        answer = b""
+        while not answer.partition(b"\r\n\r\n")[2]:
+            part = s.recv(4096)
+            if not part:
+                raise SystemExit("bench: an idle visitor was cut off")
+            answer += part
+    result["answered"] = growth()
+    for s in sockets:
+        s.close()
     return result
 
 
