@@ -281,7 +281,7 @@ static void commands_at_once_lose_nothing(void **state) {
     fflush(NULL);
     pids[i] = fork();
     if (pids[i] == 0) {
-      char name[8];
+      char name[16];
       snprintf(name, sizeof name, "u%d", i);
       char add[] = "add", flag[] = "--users", dir[] = "--state-dir";
       char *argv[] = {add, name, flag, p->file, dir, p->state};
