@@ -2,6 +2,8 @@
 #ifndef SERVER_HTTP_POOL_H
 #define SERVER_HTTP_POOL_H
 
+#include <stddef.h>
+
 #include "http_scan.h"
 #include "http_write.h"
 
@@ -12,7 +14,7 @@
 struct http_buffer {
   struct http_buffer *next;
   uint32_t capacity, start, size;        /* what waits: data[start..size) */
-  char data[];
+  _Alignas(max_align_t) char data[];      /* holds arrays of fields, too */
 };
 struct http_scan_object {
   struct http_scan scan;
