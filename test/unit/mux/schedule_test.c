@@ -221,6 +221,46 @@ static void pieces_of_one_turn_share_a_frame(void **state) {
   solo_end(solo);
 }
 
+static size_t taken_by_write;
+
+static bool turn_of_a_long_write(mdm_stream *stream) {
+  static uint8_t bytes[40000];
+  struct mdm_slice slices[3] = {{bytes, 1}, {bytes + 1, 9999}, {bytes + 10000, 30000}};
+  for (size_t i = 0; i < sizeof bytes; i++)
+    bytes[i] = (uint8_t)(i * 7 >> 3);
+  assert_int_equal(mdm_stream_allowance(stream), MDM_FRAME_PAYLOAD_MAX);
+  taken_by_write = mdm_stream_write(stream, slices, 3);
+  assert_int_equal(mdm_stream_allowance(stream), 0);
+  assert_int_equal(mdm_stream_write(stream, slices, 3), 0);
+  return false;
+}
+
+static void a_long_write_takes_one_turn_over_blocks(void **state) {
+  (void)state;
+  static const struct mdm_stream_ops ops = {.data = eat, .turn = turn_of_a_long_write};
+  struct test_solo *solo = solo_new(NULL, 0);
+  struct mdm_open open = {.kind = MDM_KIND_TCP};
+  struct mdm_slice frame;
+  static uint8_t out[40000];
+  uint8_t got[MDM_FRAME_PAYLOAD_MAX];
+  mdm_stream *stream;
+  size_t at = 0;
+  assert_int_equal(mdm_stream_open(solo->side.mux, &open, &ops, NULL, &stream), 0); /* so that the block is begun */
+  mdm_stream_ready(stream);
+  size_t size = solo_output(solo, out, sizeof out);
+  assert_int_equal(taken_by_write, MDM_FRAME_PAYLOAD_MAX);
+  assert_int_equal(frames_count(out, size, FRAME_DATA), 2);
+  for (unsigned i = 0; i < 2; i++) {
+    assert_true(frames_find(out, size, FRAME_DATA, i, &frame));
+    memcpy(got + at, frame.data + 8, frame.size - 8);
+    at += frame.size - 8;
+  }
+  assert_int_equal(at, taken_by_write);
+  for (size_t i = 0; i < at; i++)
+    assert_int_equal(got[i], (uint8_t)(i * 7 >> 3));
+  solo_end(solo);
+}
+
 static void a_fin_in_the_turn_rides_on_its_frame(void **state) {
   (void)state;
   struct test_solo *solo = solo_new(NULL, 0);
@@ -389,6 +429,7 @@ int main(void) {
       cmocka_unit_test(a_stream_that_is_new_again_and_again_gains_nothing),
       cmocka_unit_test(control_goes_before_data),
       cmocka_unit_test(pieces_of_one_turn_share_a_frame),
+      cmocka_unit_test(a_long_write_takes_one_turn_over_blocks),
       cmocka_unit_test(a_fin_in_the_turn_rides_on_its_frame),
       cmocka_unit_test(a_turn_that_only_finishes_sends_an_empty_fin),
       cmocka_unit_test(a_reset_in_the_turn_closes_after_it),

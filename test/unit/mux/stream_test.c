@@ -224,6 +224,54 @@ static void bytes_not_yet_delivered_are_not_granted_again(void **state) {
   solo_end(solo);
 }
 
+static enum mdm_reset open_without_attach(mdm_mux *mux, mdm_stream *stream, const struct mdm_open *open, void *user) {
+  (void)mux;
+  (void)stream;
+  (void)open;
+  (void)user;
+  return MDM_RESET_NONE;
+}
+
+static enum mdm_reset open_and_reset(mdm_mux *mux, mdm_stream *stream, const struct mdm_open *open, void *user) {
+  struct test_side *side = user;
+  (void)mux;
+  (void)open;
+  struct test_end *end = &side->ends[side->count++];
+  *end = (struct test_end){.side = side, .stream = stream, .id = mdm_stream_id(stream)};
+  mdm_stream_attach(stream, &test_ops, end);
+  mdm_stream_reset(stream, MDM_RESET_BROKEN, false);
+  assert_int_equal(end->closes, 0); /* after this callback */
+  return MDM_RESET_NONE;
+}
+
+static void an_open_that_nobody_attached_to_is_refused(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint8_t out[256];
+  struct mdm_slice frame;
+  solo->side.mux->config.callbacks.open = open_without_attach;
+  assert_int_equal(solo_feed_open(solo, 1, 1), 0);
+  size_t size = solo_output(solo, out, sizeof out);
+  assert_true(frames_find(out, size, FRAME_RESET, 0, &frame));
+  assert_int_equal(get_u16(frame.data + 8), MDM_RESET_INTERNAL);
+  solo_end(solo);
+}
+
+static void a_stream_may_be_reset_while_it_is_opened(void **state) {
+  (void)state;
+  struct test_solo *solo = solo_new(NULL, 0);
+  uint8_t out[256];
+  struct mdm_slice frame;
+  solo->side.mux->config.callbacks.open = open_and_reset;
+  assert_int_equal(solo_feed_open(solo, 1, 1), 0);
+  assert_int_equal(solo->side.ends[0].closes, 1);
+  size_t size = solo_output(solo, out, sizeof out);
+  assert_int_equal(frames_count(out, size, FRAME_RESET), 1);
+  assert_true(frames_find(out, size, FRAME_RESET, 0, &frame));
+  assert_int_equal(get_u16(frame.data + 8), MDM_RESET_BROKEN);
+  solo_end(solo);
+}
+
 /* ---- callbacks that call back ---- */
 enum trick {
   TRICK_NONE,
@@ -392,6 +440,8 @@ int main(void) {
       cmocka_unit_test(frames_of_one_feed_arrive_in_one_call),
       cmocka_unit_test(data_before_a_reset_is_delivered_before_it),
       cmocka_unit_test(bytes_not_yet_delivered_are_not_granted_again),
+      cmocka_unit_test(an_open_that_nobody_attached_to_is_refused),
+      cmocka_unit_test(a_stream_may_be_reset_while_it_is_opened),
       cmocka_unit_test(callbacks_may_do_anything),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
