@@ -55,6 +55,54 @@ class Examples(Case):
                     self.assertEqual(await asyncio.wait_for(socket.recv(), 20), said)
         asyncio.run(talk())
 
+    def test_auth_routes_by_a_header_on_a_socket_of_its_own(self):
+        o = self.origin("o")
+        process = self.start(Process(self.directory, [example("auth"), "0", "-c", "0", "--state-dir", self.path("state")]))
+        port, clients = map(int, process.expect(r"listening on http://127\.0\.0\.1:(\d+), clients on (\d+)")[0].groups())
+        client = self.start(Process(self.directory, [CLIENT, "-p", clients, "-u", "tim", f"hello={o.port}"]))
+        client.expect(r"http://hello\.tim\.localhost")
+        self.assertEqual(fetch(port, "any.host", fields=[("X-Api-Key", "open-sesame")]).text, "o GET / 0")
+        refused = fetch(port, "hello.tim.localhost")
+        self.assertEqual((refused.status, refused.get("www-authenticate")), (401, "X-Api-Key"))
+        self.assertEqual(fetch(port, "hello.tim.localhost", fields=[("X-Api-Key", "wrong")]).status, 403)
+        process.signal(15)
+        self.assertEqual(process.wait(), 0)
+
+    def plugin(self):
+        path = os.path.realpath(os.path.join(BUILD, "examples", "auth-plugin", "example-auth-plugin.so"))
+        part = path
+        while True:
+            info = os.lstat(part)
+            if info.st_mode & 0o022 or info.st_uid not in (0, os.geteuid()):
+                self.skipTest(f"{part} can be written by others, so no server loads a plugin from there")
+            if part == "/":
+                return path
+            part = os.path.dirname(part)
+
+    def test_auth_plugin(self):
+        o = self.origin("o")
+        config = self.write("auth.json", '{"visitor": "anna:secret"}')
+        server = self.server("--auth-plugin", self.plugin(), "--auth-config", config, "--auth-field", "X-Visitor")
+        self.client(server, "-u", "tim", f"o={o.port}")
+        refused = fetch(server.http, "o.tim.localhost")
+        self.assertEqual((refused.status, refused.get("www-authenticate")), (401, 'Basic realm="tunnel"'))
+        self.assertEqual(fetch(server.http, "o.tim.localhost", fields=[("Authorization", "Basic YW5uYTpzZWNyZXU=")]).status, 401)
+        before = len(o.requests)
+        self.assertEqual(fetch(server.http, "o.tim.localhost", fields=[("Authorization", "Basic YW5uYTpzZWNyZXQ="), ("X-Visitor", "root")]).status, 200)
+        self.assertEqual(o.requests[before].all("x-visitor"), ["anna"])
+
+    def test_auth_plugin_that_cannot_start_or_be_trusted(self):
+        plugin = self.plugin()
+        empty = self.write("auth.json", "{}")
+        link = self.path("link.so")
+        os.symlink(plugin, link)
+        for flags, word in ((["--auth-plugin", plugin, "--auth-config", empty], "gate"), (["--auth-plugin", link], "plain path"),
+                            (["--auth-plugin", self.write("own.so", "x")], "/tmp"), (["--auth-plugin", "/nowhere.so"], "No such file")):
+            with self.subTest(word):
+                code, _, err = self.program([SERVER, "-p", "0", "-c", "0", "--state-dir", self.path("state"), *flags])
+                self.assertNotEqual(code, 0)
+                self.assertIn(word, err)
+
     def test_usage(self):
         for name in ("simple", "websockets"):
             for arguments in (["x"], ["70000"], ["1", "2"]):
