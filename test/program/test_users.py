@@ -1,5 +1,4 @@
 """Users and their tokens: add, list, rotate, remove; what the file holds; revocation of live sessions; login and credentials; domains."""
-import json
 import os
 import re
 import stat
@@ -162,21 +161,19 @@ class Users(Case):
         return Process(self.directory, argv, **options)
 
     def test_reserved_names_cannot_be_taken(self):
-        code, out, err = self.program([SERVER, "user", "add", "admin", "--users", self.users, "--state-dir", self.path("state")])
-        if code == 0:
-            token = TOKEN.search(out).group(0)
-            server = self.users_server("--domain", "tunnel.test")
-            self.refused(server, token, code=NAME_REFUSED)
-        else:
-            self.assertIn("reserved", err)
+        self.assertIn("reserved", self.user("add", "admin", status=1))
+        token = self.add("admin", "--reserved")
+        server = self.users_server("--domain", "tunnel.test")
+        self.with_token(server, token, f"o={self.o.port}")
+        self.assertEqual(fetch(server.http, "o.admin.tunnel.test").status, 200)
+
+    def test_reserved_names_cannot_be_taken_in_open_mode(self):
+        server = self.server("--domain", "tunnel.test")
+        client = self.client(server, "-u", "admin", f"o={self.o.port}", wait=False, verbose=False)
+        self.assertIn(client.wait(), (LOGIN_REFUSED, NAME_REFUSED), client.describe())
 
     def test_granted_domain_is_served_and_others_are_refused(self):
-        token = self.add("tim")
-        with open(self.users) as f:
-            users = json.load(f)
-        entry = users["users"]["tim"] if isinstance(users.get("users"), dict) else next(u for u in users.get("users", users) if isinstance(u, dict))
-        entry["domains"] = ["app.example.org"]
-        self.write("users.json", users)
+        token = self.add("tim", "--domain", "app.example.org")
         server = self.users_server("--domain", "tunnel.test")
         services = self.write(".tunnel-services.json", {"app": {"port": self.o.port, "domains": ["app.example.org"]}, "thief": {"port": self.o.port, "domains": ["bank.example.org"]}})
         client = self.with_token(server, token, "-c", services, wait=False)
