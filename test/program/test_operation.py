@@ -22,7 +22,7 @@ class Flags(Case):
 
     def test_wrong_command_lines_are_exit_2_and_one_sentence(self):
         for argv in ([SERVER, "--nonsense"], [SERVER, "-p"], [SERVER, "-p", "http"], [SERVER, "-p", "70000"], [SERVER, "extra"], [SERVER, "--bind", "nowhere.example"], [CLIENT, "--nonsense"],
-                     [CLIENT, "-u", "tim", "-p", "0", "a=1"], [CLIENT, "-u", "tim", "=1"], [CLIENT, "-u", "tim", "a=99999"], [CLIENT], [CLIENT, "a=3000"]):
+                     [CLIENT, "-u", "tim", "-p", "0", "a=1"], [CLIENT], [CLIENT, "a=3000"]):
             with self.subTest(argv[1:]):
                 status, out, err = self.program(argv)
                 self.assertEqual((status, out), (2, ""), err)
