@@ -158,7 +158,7 @@ class Framing(TunnelCase):
         self.assertIn("authorization: bearer x", seen)
         self.assertIn("host: o.tim.localhost", seen)
 
-    def test_expect_100_continue_answered_by_the_origin_or_us(self):
+    def test_expect_100_continue_is_the_origins_to_answer(self):
         wire = self.wire()
         wire.send("POST /body HTTP/1.1\r\nHost: o.tim.localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
         self.assertEqual(wire.answer(interim=True).status, 100)

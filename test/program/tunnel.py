@@ -338,6 +338,8 @@ class Wire:
             if not self.more():
                 return None
         message = self.head()
+        if (message.get("expect") or "").lower() == "100-continue":
+            self.send("HTTP/1.1 100 Continue\r\n\r\n")
         return self.body(message)
 
     def answer(self, method="GET", interim=False):
