@@ -155,7 +155,7 @@ class Breaks(Case):
         server = self.server()
         client = self.client(server, "-u", "tim", "--heartbeat", "1", f"o={self.o.port}")
         server.freeze()
-        client.expect(r"(?i)(silen|no sign of life|lost|timed out|no answer)", "stderr")
+        client.expect(r"(?i)(nothing was heard|did not answer)", "stderr")
         server.thaw()
         self.await_status(server.http, "o.tim.localhost", 200)
 

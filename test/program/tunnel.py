@@ -493,12 +493,13 @@ class Case(unittest.TestCase):
         self.addCleanup(self._stop_processes)
 
     def run(self, result=None):
-        before = len(result.failures) + len(result.errors) if result else 0
+        lists = [result.failures, result.errors] if result else []
+        before = [len(entries) for entries in lists]
         outcome = super().run(result)
-        if result and len(result.failures) + len(result.errors) > before and self.last_words:
-            failed = result.failures if result.failures and result.failures[-1][0] is self else result.errors
-            test, text = failed[-1]
-            failed[-1] = (test, text + "\n" + self.last_words)
+        for entries, count in zip(lists, before):
+            if len(entries) > count and self.last_words:
+                test, text = entries[-1]
+                entries[-1] = (test, text + "\n" + self.last_words)
         return outcome
 
     last_words = ""
