@@ -240,7 +240,10 @@ static void tunnel_dialled(struct net_dial *dial, struct net_conn *conn, int err
   if (conn == NULL) {
     snprintf(tunnel->text, sizeof tunnel->text, "%s",
              reason != NULL && reason[0] != '\0' ? reason : uv_strerror(error));
-    tunnel_failed(tunnel);
+    if (error == NET_TLS_UNTRUSTED)
+      tunnel_finally(tunnel, MDM_CLIENT_KEY, "%s", reason);
+    else
+      tunnel_failed(tunnel);
     return;
   }
   if (!server_is_trusted(tunnel, endpoint, conn)) {

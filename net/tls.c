@@ -58,13 +58,14 @@ static int tls_fail_ssl(struct tls_layer *tls) {
     return tls_fail(tls, tls->below_error, uv_strerror(tls->below_error));
   }
   if (tls->verifies && verdict == X509_V_ERR_HOSTNAME_MISMATCH) {
-    snprintf(text, sizeof text, "the certificate of the other side is not for this host name");
-  } else if (tls->verifies && verdict != X509_V_OK) {
+    return tls_fail(tls, NET_TLS_UNTRUSTED, "the certificate of the other side is not for this host name");
+  }
+  if (tls->verifies && verdict != X509_V_OK) {
     snprintf(text, sizeof text, "the certificate of the other side is not trusted: %s",
              X509_verify_cert_error_string(verdict));
-  } else {
-    snprintf(text, sizeof text, "TLS failed: %s%s", reason ? reason : "unknown error", tls_hint(code));
+    return tls_fail(tls, NET_TLS_UNTRUSTED, text);
   }
+  snprintf(text, sizeof text, "TLS failed: %s%s", reason ? reason : "unknown error", tls_hint(code));
   return tls_fail(tls, UV_EPROTO, text);
 }
 

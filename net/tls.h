@@ -42,6 +42,7 @@ struct net_tls_tickets *net_tls_tickets_new(void); /* NULL: out of memory */
 void net_tls_tickets_unref(struct net_tls_tickets *tickets);
 int net_tls_tickets_attach(struct net_tls_tickets *tickets, SSL_CTX *ssl); /* 0 or UV_ENOMEM */
 
+#define NET_TLS_UNTRUSTED UV_EACCES
 struct net_tls_options {
   bool server;
   const char *server_name; /* client: SNI and host name check; NULL for none */
@@ -49,7 +50,7 @@ struct net_tls_options {
 };
 /* Puts TLS on top of `conn`, at most NET_TLS_DEPTH_MAX deep. The handshake goes on by itself with the events; when it is over, both
  * ops->writable and ops->readable are called; net_tls_established tells. A failed one answers every read and write with its error
- * (UV_EPROTO for TLS's own); net_tls_error has the sentence. FIN without close_notify is UV_ECONNRESET. A client of a context that
+ * (UV_EPROTO for TLS's own, NET_TLS_UNTRUSTED for a certificate that does not prove the other side); net_tls_error has the sentence. FIN without close_notify is UV_ECONNRESET. A client of a context that
  * verifies needs a server_name. */
 int net_tls_push(struct net_conn *conn, struct net_tls_context *context, const struct net_tls_options *options);
 bool net_tls_established(const struct net_conn *conn);
