@@ -57,6 +57,10 @@ const char *agent_name(const struct agent *agent) {
   return agent->name;
 }
 
+const struct mdm_address *agent_address(const struct agent *agent) {
+  return &agent->address;
+}
+
 const char *agent_describe(const struct agent *agent, char *out, size_t capacity) {
   char when[32] = "", address[NET_ADDRESS_TEXT], name[2 * NET_LABEL_MAX];
   time_t since = (time_t)agent->since_wall_s;

@@ -17,6 +17,7 @@ int agent_accept(struct worker *worker, struct net_conn *conn, const char *carri
 uint64_t agent_id(const struct agent *agent);          /* never reused in this process: key for kept upstreams */
 const char *agent_user(const struct agent *agent);
 const char *agent_name(const struct agent *agent);
+const struct mdm_address *agent_address(const struct agent *agent); /* of its newest link */
 /* Opens a stream to a service of the agent on its newest link. Errors as mdm_stream_open, MDM_MUX_ECLOSED when it has no link. */
 int agent_stream_open(struct agent *agent, uint32_t service, enum mdm_kind kind, const struct mdm_address *visitor, enum mdm_scheme scheme,
                       const struct mdm_stream_ops *ops, void *user, mdm_stream **out) MDM_MUST_USE;

@@ -72,6 +72,7 @@ void exchange_free(struct exchange *x) {
 /* ---- states ---- */
 static const char *const state_names[] = {
     [EXCHANGE_NEW] = "NEW",           [EXCHANGE_AUTHORIZE] = "AUTHORIZE", [EXCHANGE_HOLD] = "HOLD", [EXCHANGE_PASSWORD] = "PASSWORD",
+    [EXCHANGE_STREAM] = "STREAM",
     [EXCHANGE_OPEN] = "OPEN",         [EXCHANGE_RELAY] = "RELAY",         [EXCHANGE_RAW] = "RAW",   [EXCHANGE_OVER] = "OVER",
 };
 const char *exchange_state_name(enum exchange_state state) {
@@ -80,10 +81,11 @@ const char *exchange_state_name(enum exchange_state state) {
 
 #define TO(state) (1u << EXCHANGE_##state)
 static const unsigned legal[] = {
-    [EXCHANGE_NEW] = TO(AUTHORIZE) | TO(HOLD) | TO(PASSWORD) | TO(OPEN) | TO(OVER),
-    [EXCHANGE_AUTHORIZE] = TO(HOLD) | TO(PASSWORD) | TO(OPEN) | TO(OVER),
-    [EXCHANGE_HOLD] = TO(HOLD) | TO(PASSWORD) | TO(OPEN) | TO(OVER),
-    [EXCHANGE_PASSWORD] = TO(HOLD) | TO(OPEN) | TO(OVER),
+    [EXCHANGE_NEW] = TO(AUTHORIZE) | TO(HOLD) | TO(PASSWORD) | TO(STREAM) | TO(OPEN) | TO(OVER),
+    [EXCHANGE_AUTHORIZE] = TO(HOLD) | TO(PASSWORD) | TO(STREAM) | TO(OPEN) | TO(OVER),
+    [EXCHANGE_HOLD] = TO(HOLD) | TO(PASSWORD) | TO(STREAM) | TO(OPEN) | TO(OVER),
+    [EXCHANGE_PASSWORD] = TO(HOLD) | TO(STREAM) | TO(OPEN) | TO(OVER),
+    [EXCHANGE_STREAM] = TO(HOLD) | TO(PASSWORD) | TO(OPEN) | TO(OVER),
     [EXCHANGE_OPEN] = TO(HOLD) | TO(PASSWORD) | TO(OPEN) | TO(RELAY) | TO(RAW) | TO(OVER),
     [EXCHANGE_RELAY] = TO(OVER),
     [EXCHANGE_RAW] = TO(OVER),

@@ -1,10 +1,10 @@
 /* exchange.h: one request and its answer: who may ask, where it goes, how long it may take. Knows no framing of the visitor's side: that is its front's
  * (visitor.c: HTTP/1.1). Sees the service only as an upstream.
  *
- *   NEW -> AUTHORIZE -> HOLD -> PASSWORD -> OPEN -> RELAY -> OVER
- *                                             \---> RAW ---/        any state -> OVER
+ *   NEW -> AUTHORIZE -> HOLD -> PASSWORD -> STREAM -> OPEN -> RELAY -> OVER
+ *                                                       \---> RAW ---/        any state -> OVER
  *
- * AUTHORIZE, HOLD and PASSWORD are left out when there is nothing to wait for. One exchange ends by exactly one front->end(). */
+ * AUTHORIZE, HOLD, PASSWORD and STREAM are left out when there is nothing to wait for. One exchange ends by exactly one front->end(). */
 #ifndef SERVER_EXCHANGE_H
 #define SERVER_EXCHANGE_H
 
@@ -53,6 +53,7 @@ enum exchange_state {
   EXCHANGE_AUTHORIZE,
   EXCHANGE_HOLD,
   EXCHANGE_PASSWORD,
+  EXCHANGE_STREAM,   /* hooks that judge streams are asked */
   EXCHANGE_OPEN,     /* the request is on its way */
   EXCHANGE_RELAY,    /* the answer's head has been relayed */
   EXCHANGE_RAW,      /* after the origin's 101 */
@@ -92,6 +93,7 @@ struct exchange {
   bool upstream_used;                 /* it had been kept: its end may mean nothing */
   bool held;                          /* has waited for the name once */
   bool password_right;
+  bool stream_allowed;
 
   /* ---- what is waited for, and what a hook said ---- */
   struct auth_ask *ask;
@@ -134,6 +136,8 @@ void exchange_given(struct exchange *x, struct page_bytes *bytes, int status, co
 struct page_view exchange_view(const struct exchange *x);
 void exchange_route(struct exchange *x);  /* exchange_route.c: by x->route: pages, or find */
 void exchange_find(struct exchange *x);   /* looks the name up and goes on */
+/* exchange_stream.c: true when a stream to the target may be opened. Otherwise the exchange is answered, or waits. */
+bool exchange_stream_ok(struct exchange *x, const struct registry_target *target);
 void exchange_authorize(struct exchange *x); /* exchange_authorize.c: what comes before any look-up */
 void exchange_release(struct exchange *x); /* gives the upstream back to the front, or ends it */
 extern const struct upstream_events exchange_upstream_events; /* exchange_relay.c */

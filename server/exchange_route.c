@@ -220,7 +220,7 @@ static void use_target(struct exchange *x, const struct registry_target *target)
     exchange_page(x, &(struct page_problem){.cause = PAGE_FORBIDDEN});
     return;
   }
-  if (password_ok(x, options))
+  if (password_ok(x, options) && exchange_stream_ok(x, target))
     dispatch(x, target);
 }
 

@@ -413,6 +413,61 @@ static void a_hook_judges_claims_and_sets_limits(void **state) {
   world_close(&world);
 }
 
+/* ---- streams ---- */
+struct judge {
+  bool allow;
+  unsigned asked;
+  char user[64], client[64], target[64];
+};
+
+static void text_to(char out[static 64], const struct mdm_text *text) {
+  snprintf(out, 64, "%.*s", (int)text->size, text->data);
+}
+
+static void judge_ask(void *self, const struct mdm_auth_question *question, struct mdm_auth_call *call) {
+  struct judge *judge = self;
+  struct mdm_auth_answer answer = {.allow = true};
+  if (question->step == MDM_AUTH_STREAM) {
+    judge->asked++;
+    text_to(judge->user, &question->user);
+    text_to(judge->client, &question->client_name);
+    text_to(judge->target, &question->target);
+    answer.allow = judge->allow;
+  }
+  mdm_auth_answer(call, &answer);
+}
+
+static const struct mdm_auth_hook judge_hook = {
+    .abi = MDM_AUTH_ABI, .name = "judge", .steps = MDM_AUTH_BIT(MDM_AUTH_LOGIN) | MDM_AUTH_BIT(MDM_AUTH_STREAM), .ask = judge_ask, .close = forget};
+
+static void every_stream_is_asked_for(void **state) {
+  static const char request[] = "GET / HTTP/1.1\r\nHost: hello.tim.localhost\r\nConnection: close\r\n\r\n";
+  struct judge judge = {0};
+  struct auth_hook_entry entry = {.hook = &judge_hook, .self = &judge};
+  struct world world;
+  struct client client;
+  char answer[8192];
+  (void)state;
+  world_open(&world, &entry, 1, NULL);
+  client_init(&client, &world, "tim", "laptop", "hello", NULL);
+  client_connect(&client);
+  client_wait_ready(&client);
+  world_visit(&world, request, answer, sizeof answer);
+  assert_int_equal(strncmp(answer, "HTTP/1.1 403 ", 13), 0);
+  assert_int_equal(judge.asked, 1);
+  assert_string_equal(judge.user, "tim");
+  assert_string_equal(judge.client, "laptop");
+  assert_string_equal(judge.target, "hello");
+  assert_int_equal(client.opened, 0);
+  judge.allow = true;
+  world_visit(&world, request, answer, sizeof answer);
+  assert_int_equal(strncmp(answer, "HTTP/1.1 502 ", 13), 0); /* the test's client connects nothing */
+  assert_int_equal(judge.asked, 2);
+  assert_int_equal(client.opened, 1);
+  client_clean(&client);
+  world_close(&world);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_token_logs_its_user_in),
@@ -428,6 +483,7 @@ int main(void) {
       cmocka_unit_test(a_hook_that_hangs_lets_nobody_in),
       cmocka_unit_test(a_login_that_is_thought_about_while_something_is_revoked_is_asked_again),
       cmocka_unit_test(a_hook_judges_claims_and_sets_limits),
+      cmocka_unit_test(every_stream_is_asked_for),
   };
   return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("login", tests, NULL, NULL);
 }

@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <sodium.h>
 
 #include "platform.h"
+#include "visitor.h"
 
 static void conn_nothing(struct net_conn *conn) {
   (void)conn;
@@ -51,6 +54,7 @@ void world_open(struct world *world, const struct auth_hook_entry *hooks, size_t
   world->worker.public_port = 8000;
   assert_int_equal(registry_new(&world->worker.registry, &world->worker.loop), 0);
   assert_int_equal(agent_set_new(&world->worker.agents, &world->worker), 0);
+  assert_int_equal(visitor_set_new(&world->worker.visitors, &world->worker), 0);
   int rc;
   if (hooks == NULL) {
     rc = auth_hooks_new(&world->hooks, world->config, error, sizeof error);
@@ -69,9 +73,14 @@ void world_open(struct world *world, const struct auth_hook_entry *hooks, size_t
 void world_close(struct world *world) {
   mdm_mux_pool *pool = world->worker.loop.pool;
   net_listener_close(world->listener);
+  visitor_set_close(world->worker.visitors);
+  while (visitor_set_count(world->worker.visitors) > 0) {
+    uv_run(world->worker.loop.uv, UV_RUN_NOWAIT);
+  }
   agent_set_close(world->worker.agents);
   auth_hooks_close(&world->worker);
   auth_hooks_free(world->hooks);
+  visitor_set_free(world->worker.visitors);
   agent_set_free(world->worker.agents);
   registry_free(world->worker.registry);
   net_loop_clean(&world->worker.loop);
@@ -318,4 +327,43 @@ struct agent *world_holder(struct world *world, const char *key) {
   struct registry_target target;
   bool hold;
   return registry_find(world->worker.registry, key, &target, &hold) == REGISTRY_LIVE ? target.agent : NULL;
+}
+
+struct visit {
+  int fd;
+  char *answer;
+  size_t size, capacity;
+};
+
+/* Looked at after each turn of the loop: the socket is non-blocking, and a timer keeps the loop turning. */
+static bool visit_over(void *arg) {
+  struct visit *visit = arg;
+  ssize_t n;
+  while ((n = recv(visit->fd, visit->answer + visit->size, visit->capacity - 1 - visit->size, MSG_DONTWAIT)) > 0) {
+    visit->size += (size_t)n;
+  }
+  visit->answer[visit->size] = '\0';
+  return n == 0;
+}
+
+static void visit_turn(uv_timer_t *timer) {
+  (void)timer;
+}
+
+void world_visit(struct world *world, const char *request, char *answer, size_t capacity) {
+  struct visit visit = {.answer = answer, .capacity = capacity};
+  struct net_conn *conn;
+  uv_timer_t turn;
+  int fds[2];
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+  visit.fd = fds[0];
+  assert_int_equal(send(fds[0], request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+  assert_int_equal(net_conn_open(&conn, &world->worker.loop, fds[1], &idle_ops, NULL), 0);
+  assert_int_equal(visitor_accept(&world->worker, conn), 0);
+  uv_timer_init(world->worker.loop.uv, &turn);
+  uv_timer_start(&turn, visit_turn, 10, 10);
+  world_until(world, visit_over, &visit);
+  uv_close((uv_handle_t *)&turn, NULL);
+  uv_run(world->worker.loop.uv, UV_RUN_NOWAIT);
+  close(fds[0]);
 }

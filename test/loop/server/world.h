@@ -67,6 +67,9 @@ void client_wait_ready(struct client *client);
 void client_wait_ended(struct client *client);
 const struct net_service_verdict *client_verdict(const struct client *client, const char *service);
 
+/* A visitor's request on a connection of its own (it should say Connection: close); the answer as far as `capacity` goes. */
+void world_visit(struct world *world, const char *request, char *answer, size_t capacity);
+
 /* The agent that serves the name, or NULL. */
 struct agent *world_holder(struct world *world, const char *key);
 enum registry_state world_find(struct world *world, const char *key);
