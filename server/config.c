@@ -74,6 +74,7 @@ void server_config_clean(struct server_config *config) {
   free(config->state_dir);
   free(config->admin);
   free(config->file);
+  free(config->run_as);
   memset(config, 0, sizeof *config);
 }
 

@@ -68,6 +68,7 @@ struct server_config {
   struct server_limits limits;
   struct server_timeouts timeouts;
   char *file;                    /* --config; NULL none */
+  char *run_as;                  /* --run-as: user that the program becomes once its ports are open; NULL = stays */
   unsigned verbose;              /* -v, -v -v */
   bool quiet;                    /* -q */
   enum net_log_format log_format;

@@ -1,10 +1,15 @@
 /* main.c: mdm-tunnel-server: its sub-commands, signals, and the server of mdm/server.h on a loop of its own. */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "config.h"
@@ -112,12 +117,40 @@ static void prepare_process(void) {
   }
 }
 
-static int serve(struct program *program, int argc, char **argv) {
+/* Never half: whoever was asked to give root up and cannot does not go on. */
+static int become(const char *name, char *error, size_t error_size) {
+  const struct passwd *user;
+  if (name == NULL)
+    return 0;
+  errno = 0;
+  user = getpwnam(name);
+  if (user == NULL) {
+    snprintf(error, error_size, "run-as: there is no user \"%s\"", name);
+    return MDM_SERVER_CONFIG;
+  }
+  if (user->pw_uid == geteuid() && geteuid() != 0)
+    return 0;
+  if (initgroups(name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0) {
+    snprintf(error, error_size, "run-as %s: %s", name, strerror(errno));
+    return MDM_SERVER_CONFIG;
+  }
+  if (user->pw_uid != 0 && setuid(0) == 0) {
+    snprintf(error, error_size, "run-as %s: root was not given up", name);
+    return MDM_SERVER_RUNTIME;
+  }
+  platform_no_core_dumps(); /* the change of user has reset it */
+  return 0;
+}
+
+static int serve(struct program *program, const char *run_as, int argc, char **argv) {
   char error[2048] = "";
   const struct mdm_server_options options = {.loop = &program->loop, .argc = argc, .argv = argv};
   int status = mdm_server_new(&program->server, &options, error, sizeof error);
   if (status == 0)
     status = mdm_server_start(program->server, error, sizeof error);
+  bool started = status == 0;
+  if (status == 0)
+    status = become(run_as, error, sizeof error);
   if (status == 0 && (status = open_signals(program)) != 0)
     snprintf(error, sizeof error, "signals: %s", uv_strerror(status));
   if (status == 0) {
@@ -125,10 +158,15 @@ static int serve(struct program *program, int argc, char **argv) {
     uv_run(&program->loop, UV_RUN_DEFAULT);
     return 0;
   }
-  close_signals(program);
-  mdm_server_free(program->server);
+  if (started) {
+    mdm_server_stop(program->server, on_stopped, program);
+    mdm_server_stop(program->server, on_stopped, program);
+  } else {
+    mdm_server_free(program->server);
+    close_signals(program);
+  }
   uv_run(&program->loop, UV_RUN_DEFAULT);
-  return complain(error, status <= -1 && status >= MDM_SERVER_BIND ? -status : 1);
+  return complain(error, status <= MDM_SERVER_RUNTIME && status >= MDM_SERVER_BIND ? -status : 1);
 }
 
 int main(int argc, char **argv) {
@@ -141,9 +179,8 @@ int main(int argc, char **argv) {
     return users_command_main(argc - 2, argv + 2);
   if (argc > 1 && strcmp(argv[1], "fingerprint") == 0)
     return fingerprint_main(argc - 2, argv + 2);
-  /* Here only for --help, --version and a wrong command line; the server reads it again. */
+  /* For --help, --version, a wrong command line and --run-as; the server reads it again. */
   status = server_config_load(&config, NULL, argc - 1, argv + 1, error, sizeof error);
-  server_config_unref(config);
   if (status == CONFIG_HELP) {
     server_config_help(stdout);
     return fflush(stdout) == 0 ? 0 : 1;
@@ -152,9 +189,12 @@ int main(int argc, char **argv) {
     return printf("mdm-tunnel-server %s\n", MDM_VERSION) > 0 && fflush(stdout) == 0 ? 0 : 1;
   if (status != CONFIG_OK)
     return complain(error, status);
-  if ((status = uv_loop_init(&program.loop)) != 0)
+  if ((status = uv_loop_init(&program.loop)) != 0) {
+    server_config_unref(config);
     return complain(uv_strerror(status), 1);
-  status = serve(&program, argc - 1, argv + 1);
+  }
+  status = serve(&program, config->run_as, argc - 1, argv + 1);
   uv_loop_close(&program.loop);
+  server_config_unref(config);
   return status;
 }
