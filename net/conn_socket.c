@@ -135,6 +135,7 @@ static void socket_on_poll(uv_poll_t *poll, int status, int events) {
       (!conn_listens(conn) || conn->read_dropped)) {
     conn->read_dropped = true; /* everything is in the kernel's buffer already: no event is needed to read it */
     conn->fin_told = true;
+    conn->drained = false; /* the FIN itself is still to be read */
     conn_on_hangup(conn, 0);
   }
   if (conn->closing) {

@@ -15,7 +15,7 @@ static void on_opened(void *owner) {
 /* The origin's fault: its stream ends, the visitor is told. */
 static void blame_origin(struct exchange *x, enum page_cause cause, const char *why) {
   exchange_log(x, NET_LOG_INFO, why);
-  exchange_page(x, &(struct page_problem){.cause = cause, .detail = why});
+  exchange_page(x, &(struct page_problem){.cause = cause, .detail = cause == PAGE_ORIGIN_NONSENSE || cause == PAGE_ORIGIN_UPGRADE ? why : NULL});
 }
 
 static void on_head(void *owner, struct http_scan *scan, const struct http_answer *answer) {

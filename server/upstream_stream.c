@@ -529,10 +529,36 @@ static void stream_opened(mdm_stream *stream) {
     u->base.events->opened(u->base.owner);
 }
 
+static const char *reset_sentence(enum mdm_reset code) {
+  switch (code) {
+  case MDM_RESET_NONE: case MDM_RESET_CANCEL:
+    return "the client gave the stream up";
+  case MDM_RESET_REFUSED:
+    return "the client refused the stream";
+  case MDM_RESET_CONNECT:
+    return "the local service could not be connected";
+  case MDM_RESET_TIMEOUT:
+    return "connecting to the local service took too long";
+  case MDM_RESET_STALLED:
+    return "the stream stalled";
+  case MDM_RESET_CREDIT: case MDM_RESET_PROTOCOL:
+    return "the stream broke the protocol";
+  case MDM_RESET_LIMIT:
+    return "the client has too many streams";
+  case MDM_RESET_INTERNAL:
+    return "the client failed";
+  case MDM_RESET_BROKEN:
+    return "the local service's connection was reset";
+  case MDM_RESET_SHUTDOWN:
+    return "the link to the client was lost";
+  }
+  return "the stream was reset";
+}
+
 static void stream_reset(mdm_stream *stream, enum mdm_reset code, bool not_delivered) {
   struct upstream_stream *u = mdm_stream_user(stream);
   const struct upstream_loss loss = {
-      .fault = UPSTREAM_RESET, .code = code, .not_delivered = not_delivered, .silent = !u->answered, .why = "the stream was reset"};
+      .fault = UPSTREAM_RESET, .code = code, .not_delivered = not_delivered, .silent = !u->answered, .why = reset_sentence(code)};
   tell_lost(u, &loss);
 }
 
