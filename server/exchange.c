@@ -112,7 +112,9 @@ static uint64_t answer_limit_ms(const struct exchange *x) {
 }
 
 void exchange_enter(struct exchange *x, enum exchange_state state) {
-  assert(legal[x->state] & 1u << state);
+  const bool is_legal = legal[x->state] & 1u << state;
+  assert(is_legal);
+  (void)is_legal;
   x->state = state;
   exchange_log(x, NET_LOG_DEBUG, "entered");
   if (state == EXCHANGE_OPEN) {

@@ -412,7 +412,7 @@ static bool take_body(struct upstream_stream *u, struct cursor *c) {
 }
 
 static bool take_raw(struct upstream_stream *u, struct cursor *c) {
-  struct mdm_slice pieces[PIECES_MAX];
+  struct mdm_slice pieces[PIECES_MAX] = {{0}};
   size_t count = 0, size = 0;
   struct cursor at = *c;
   while (at.index < at.count && count < PIECES_MAX) {

@@ -60,7 +60,9 @@ static uint64_t state_limit_ms(const struct visitor *v, enum visitor_state state
 }
 
 void visitor_enter(struct visitor *v, enum visitor_state state) {
-  assert(legal[v->state] & 1u << state);
+  const bool is_legal = legal[v->state] & 1u << state;
+  assert(is_legal);
+  (void)is_legal;
   v->state = (uint8_t)state;
   struct net_log *log = visitor_loop(v)->log;
   if (net_log_enabled(log, NET_LOG_DEBUG)) {
