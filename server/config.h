@@ -23,6 +23,8 @@ struct server_limits {           /* "limits": {...}; 0 = none unless said otherw
   uint64_t request_body_bytes;   /* 0 = any */
   uint32_t connections;          /* 10000 public ones */
   uint32_t connections_per_address; /* 1000 */
+  uint32_t requests_per_address; /* a second; 0 = any number */
+  uint32_t requests_per_user;    /* a second, to all services of a user; 0 = any number */
   uint32_t agents;               /* 1000 */
   uint32_t agents_per_user;      /* 100 */
   uint32_t services_per_user;    /* 1000 */

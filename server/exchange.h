@@ -92,6 +92,7 @@ struct exchange {
   bool upgrade_sent;
   bool upstream_used;                 /* it had been kept: its end may mean nothing */
   bool held;                          /* has waited for the name once */
+  bool counted;                       /* against the rate of the user */
   bool password_right;
   bool stream_allowed;
 

@@ -5,6 +5,7 @@
 #include "dial.h"
 #include "exchange.h"
 #include "http_side.h"
+#include "request_rate.h"
 #include "tls_store.h"
 
 /* ---- 421, 308 and the carrier's path ---- */
@@ -194,7 +195,10 @@ static void ask(struct exchange *x) {
 
 void exchange_authorize(struct exchange *x) {
   const struct worker *worker = x->side->worker;
-  if (misdirected(x))
+  if (worker->rate &&
+      !request_rate_address(worker->rate, net_loop_now_ms(&worker->loop), &x->forwarded.client, x->config->limits.requests_per_address))
+    exchange_page(x, &(struct page_problem){.cause = PAGE_TOO_MANY_REQUESTS, .retry_after_s = 1});
+  else if (misdirected(x))
     exchange_page(x, &(struct page_problem){.cause = PAGE_MISDIRECTED});
   else if (is_carrier(x))
     carrier(x);

@@ -7,6 +7,7 @@
 #include "exchange.h"
 #include "http_side.h"
 #include "passwords.h"
+#include "request_rate.h"
 #include "tls_store.h"
 
 #define URL_MAX 400u
@@ -216,6 +217,14 @@ static void dispatch(struct exchange *x, const struct registry_target *target) {
 
 static void use_target(struct exchange *x, const struct registry_target *target) {
   const struct net_service_options *options = &target->service->options;
+  const struct worker *worker = x->side->worker;
+  bool first = !x->counted; /* the same request comes by again after a wait */
+  x->counted = true;
+  if (first && worker->rate &&
+      !request_rate_user(worker->rate, net_loop_now_ms(&worker->loop), target->user, x->config->limits.requests_per_user)) {
+    exchange_page(x, &(struct page_problem){.cause = PAGE_TOO_MANY_REQUESTS, .retry_after_s = 1});
+    return;
+  }
   if (options->allow_count && !net_cidr_any(options->allow, options->allow_count, &x->forwarded.client)) {
     exchange_page(x, &(struct page_problem){.cause = PAGE_FORBIDDEN});
     return;

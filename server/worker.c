@@ -12,6 +12,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "registry.h"
+#include "request_rate.h"
 #include "tls_store.h"
 #include "visitor.h"
 
@@ -55,6 +56,9 @@ int worker_open(struct worker *worker, const struct worker_setup *setup, char *e
       (status = door_set_new(&worker->doors, worker)) != 0 || (status = agent_set_new(&worker->agents, worker)) != 0 ||
       (status = visitor_set_new(&worker->visitors, worker)) != 0 || (status = worker_observe(worker, metrics_observer(worker->metrics))) != 0)
     return fail(error, error_size, "cannot start", status);
+  worker->rate = request_rate_new();
+  if (worker->rate == NULL)
+    return fail(error, error_size, "cannot start", UV_ENOMEM);
   if (auth_hooks_open(setup->hooks, worker, error, error_size) != 0)
     return -1;
   if (worker->config->tls_cert != NULL || worker->config->tls_dir != NULL) {
@@ -160,6 +164,7 @@ void worker_clean(struct worker *worker) {
   door_set_free(worker->doors);
   registry_free(worker->registry);
   tls_store_close(worker->tls);
+  request_rate_free(worker->rate);
   metrics_free(worker->metrics);
   if (worker->loop.uv != NULL)
     net_loop_clean(&worker->loop);

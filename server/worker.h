@@ -16,6 +16,7 @@ struct metrics;
 struct net_identity;
 struct net_tls_context;
 struct registry;
+struct request_rate;
 struct mdm_server;     /* server.c */
 struct tls_store;
 struct visitor_set;    /* visitor.c: the public connections of this worker */
@@ -33,6 +34,7 @@ struct worker {
   struct visitor_set *visitors;
   struct net_tls_context *link_tls;   /* the link identity, for every way in; NULL under plaintext */
   struct door_set *doors;
+  struct request_rate *rate;          /* requests a second; NULL = nobody counts */
   struct tls_store *tls;              /* certificates of the public HTTPS port; NULL without one */
   struct access_log *access_log;      /* NULL without one */
   struct admin *admin;                /* NULL without one */

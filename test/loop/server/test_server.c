@@ -185,6 +185,7 @@ static void starts_with(const char *text, const char *begin) {
     fail_msg("does not begin with \"%s\": %.200s", begin, text);
 }
 
+#define VISIT_ON "GET / HTTP/1.1\r\nHost: x.nobody.localhost\r\n\r\n"
 #define VISIT "GET / HTTP/1.1\r\nHost: x.nobody.localhost\r\nConnection: close\r\n\r\n"
 
 /* ---- tests ---- */
@@ -362,6 +363,24 @@ static void test_over_the_cap_of_an_address_a_visitor_is_told(void **state) {
   stop(rig);
 }
 
+static void test_over_the_rate_of_an_address_a_visitor_is_told(void **state) {
+  struct rig *rig = *state;
+  struct talk talk;
+  char path[128];
+  FILE *file;
+  snprintf(path, sizeof path, "%s/config.json", rig->dir);
+  file = fopen(path, "w");
+  fputs("{\"limits\": {\"requests-per-second-per-address\": 1}}", file);
+  fclose(file);
+  START(rig, "--config", path);
+  static const char five[] = VISIT_ON VISIT_ON VISIT_ON VISIT_ON VISIT;
+  starts_with(ask(rig, &talk, mdm_server_port(rig->server), five), "HTTP/1.1 404 ");
+  const char *refused = strstr(talk.answer, "HTTP/1.1 429 ");
+  assert_non_null(refused);
+  assert_non_null(strstr(refused, "Retry-After: 1\r\n"));
+  stop(rig);
+}
+
 static void test_proxy_header_is_wanted_of_trusted_proxies(void **state) {
   struct rig *rig = *state;
   struct talk talk;
@@ -458,6 +477,7 @@ int main(void) {
       TEST(test_a_socket_of_the_embedder),
       TEST(test_admin_answers_only_to_its_own_name),
       TEST(test_over_the_cap_of_an_address_a_visitor_is_told),
+      TEST(test_over_the_rate_of_an_address_a_visitor_is_told),
       TEST(test_proxy_header_is_wanted_of_trusted_proxies),
       TEST(test_reload_applies_limits_and_names_what_it_cannot),
       TEST(test_second_stop_cuts_what_is_left),
