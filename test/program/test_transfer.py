@@ -9,7 +9,7 @@ from tunnel import SANITIZED, Origin, TunnelCase, dial, fetch, main, reply, requ
 
 MIB = 1 << 20
 BULK = (64 if SANITIZED else 200) * MIB
-ROOM_KIB = (160 if SANITIZED else 32) * 1024   # a sanitizer keeps freed memory in quarantine
+ROOM_KIB = (96 if SANITIZED else 32) * 1024
 BLOCK = os.urandom(MIB)
 
 

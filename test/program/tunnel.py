@@ -66,6 +66,7 @@ class Process:
         self.stderr_path = self.stdout_path[:-4] + ".err"
         full = {k: v for k, v in os.environ.items() if not k.startswith("MDM_TUNNEL_") and not k.lower().endswith("_proxy")}
         full.update({"HOME": directory, "XDG_CONFIG_HOME": os.path.join(directory, ".config"), "XDG_STATE_HOME": os.path.join(directory, ".state")})
+        full.setdefault("ASAN_OPTIONS", "quarantine_size_mb=8")  # freed memory that it keeps would look like growth
         full.update(env or {})
         with stdout, open(self.stderr_path, "wb") as stderr:
             self.process = subprocess.Popen(self.argv, stdin=stdin if stdin is not None else subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=full,
