@@ -1,8 +1,9 @@
 """How a client knows its server: first contact, changed key, --strict, --fingerprint, --ca; and that a token goes to no stranger."""
 import os
 import re
+import unittest
 
-from tunnel import Case, fetch, main
+from tunnel import Case, fetch, main, own_address, reply
 
 KEY_REFUSED = 5
 
@@ -82,6 +83,26 @@ class Trust(Case):
         crt, key = self.certificate("link", "tunnel.example.com", ca=ca)
         server = self.server("--link-cert", crt, "--link-key", key)
         self.assertEqual(self.ended(server, "--ca", ca[0])[0], KEY_REFUSED)
+
+    def test_bearer_secret_goes_to_no_stranger(self):
+        """Not to a server elsewhere that is known in no way: by address alone, anybody could be there."""
+        address = own_address()
+        if not address:
+            raise unittest.SkipTest("this machine has only loopback addresses")
+        asked = []
+
+        def gatekeeper(request, wire, origin):
+            asked.append(request.body)
+            wire.send(reply(body='{"allow": true}'))
+        gate = self.origin("gate", gatekeeper)
+        server = self.server("--auth-login-url", f"http://127.0.0.1:{gate.port}/", "--bind", address, "--bind", "127.0.0.1")
+        secret = {"MDM_TUNNEL_TOKEN": "a-secret-without-a-fingerprint"}
+        status, errors = self.ended(server, "-h", address, env=secret)
+        self.assertEqual(status, KEY_REFUSED, errors)
+        self.assertIn("--fingerprint", errors)
+        self.assertEqual(asked, [])
+        self.client(server, "-u", "tim", "-h", address, "--fingerprint", self.fingerprint(server), f"o={self.o.port}", env=secret)
+        self.assertIn(b"a-secret", asked[0])
 
     def test_key_that_others_may_read_is_refused_by_the_server(self):
         self.server().stop()

@@ -32,8 +32,8 @@ class Users(Case):
 
     def test_token_logs_its_user_in(self):
         token = self.add("tim")
-        server = self.users_server()
-        client = self.with_token(server, token, f"o={self.o.port}")
+        server = self.users_server("-v")
+        client = self.with_token(server, token, "-v", f"o={self.o.port}")
         self.assertEqual(fetch(server.http, "o.tim.localhost").status, 200)
         self.assertNotIn("loopback only: no users", server.errors())
         self.assertNotIn(token, server.errors() + client.errors() + client.output())
