@@ -21,6 +21,7 @@ struct claim_item {
   size_t service; /* index in the list */
   char *key;
   enum item_state state;
+  uint64_t taken_from; /* TAKE: the agent that was found alive */
   struct mdm_auth_question question;
   struct auth_ask *ask;
 };
@@ -284,6 +285,7 @@ static void item_settle(struct claim_item *item, struct agent *holder) {
     item->state = ITEM_GRANTED;
   } else if (policy == CLASH_REPLACE || link->replace) {
     item->state = ITEM_TAKE;
+    item->taken_from = holder->id;
   } else {
     item_refuse(item, "%s is served by %s: stop that one, or take over with --replace", item_is_domain(item) ? item->key + 1 : item->key,
                 agent_describe(holder, who, sizeof who));
@@ -324,7 +326,7 @@ static bool job_still_true(struct claim_job *job) {
     struct claim_item *item = &job->items[i];
     struct agent *holder = registry_holder(link->set->worker->registry, item->key);
     bool taken = holder != NULL && holder != link->agent && !(balance && strcmp(holder->user, link->agent->user) == 0);
-    if ((item->state == ITEM_GRANTED && taken) || (item->state == ITEM_TAKE && taken && holder->id != job->holder)) {
+    if ((item->state == ITEM_GRANTED && taken) || (item->state == ITEM_TAKE && taken && holder->id != item->taken_from)) {
       item->state = ITEM_CLASH;
       same = false;
     }
@@ -473,6 +475,15 @@ static void job_hand_over(struct claim_job *job) {
   job->verdicts = (struct net_services_ok){0};
 }
 
+/* Names that changed hands again and again while they were looked at. */
+static void job_give_up_clashes(struct claim_job *job) {
+  for (size_t i = 0; i < job->items_count; i++) {
+    if (job->items[i].state == ITEM_CLASH) {
+      item_refuse(&job->items[i], "other clients are just changing over this name: try again");
+    }
+  }
+}
+
 static void job_publish(struct claim_job *job) {
   struct agent_link *link = job->link;
   const struct agent_link *current = link->agent->current;
@@ -480,6 +491,7 @@ static void job_publish(struct claim_job *job) {
     agent_link_refuse(link, MDM_GOAWAY_IDLE, "a newer connection of this client took over"); /* and the job with it */
     return;
   }
+  job_give_up_clashes(job);
   job_limit(job);
   job_drop_fallen(job);
   if (link->state == LINK_READY || job_serves(job)) {

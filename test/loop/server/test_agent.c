@@ -386,6 +386,47 @@ static void the_loser_keeps_its_other_services(void **state) {
   scene_close(&s);
 }
 
+static void replace_takes_from_several_at_once(void **state) {
+  struct scene s;
+  (void)state;
+  scene_open(&s, NULL);
+  client_init(&s.a, &s.world, "tim", "laptop", "a", NULL);
+  client_init(&s.b, &s.world, "tim", "desk", "b", NULL);
+  ready(&s.a);
+  ready(&s.b);
+  client_init(&s.c, &s.world, "tim", "box", "a", "b", "c", NULL);
+  s.c.auth.replace = true;
+  ready(&s.c);
+  for (size_t i = 0; i < 3; i++) {
+    assert_int_equal(s.c.ready.services.list[i].verdict, NET_SERVICE_OK);
+  }
+  client_wait_ended(&s.a);
+  client_wait_ended(&s.b);
+  assert_int_equal(s.b.goaway, MDM_GOAWAY_REPLACED);
+  assert_ptr_equal(world_holder(&s.world, "a.tim"), world_holder(&s.world, "b.tim"));
+  scene_close(&s);
+}
+
+/* Two newcomers that want the frozen holder's name: one gets it. */
+static void racing_newcomers_never_both_get_it(void **state) {
+  struct scene s;
+  (void)state;
+  scene_open(&s, NULL);
+  client_init(&s.a, &s.world, "tim", "laptop", "a", NULL);
+  ready(&s.a);
+  client_freeze(&s.a);
+  client_init(&s.b, &s.world, "tim", "desk", "a", "b", NULL);
+  client_init(&s.c, &s.world, "tim", "box", "a", "c", NULL);
+  client_connect(&s.b);
+  client_connect(&s.c);
+  client_wait_ready(&s.b);
+  client_wait_ready(&s.c);
+  unsigned got = (client_verdict(&s.b, "a")->verdict == NET_SERVICE_OK) + (client_verdict(&s.c, "a")->verdict == NET_SERVICE_OK);
+  assert_int_equal(got, 1);
+  assert_int_equal(world_find(&s.world, "a.tim"), REGISTRY_LIVE);
+  scene_close(&s);
+}
+
 static void policy_replace(struct server_config *config) {
   config->clash = CLASH_REPLACE;
 }
@@ -594,6 +635,8 @@ int main(void) {
       cmocka_unit_test(replace_takes_over_and_the_loser_is_told),
       cmocka_unit_test(the_loser_keeps_its_other_services),
       cmocka_unit_test(the_policy_may_replace_without_being_asked),
+      cmocka_unit_test(replace_takes_from_several_at_once),
+      cmocka_unit_test(racing_newcomers_never_both_get_it),
       cmocka_unit_test(balance_serves_in_turn),
       cmocka_unit_test(an_explicit_name_is_one_clients_own),
       cmocka_unit_test(a_newer_epoch_takes_over_and_the_older_drains),
