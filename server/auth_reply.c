@@ -7,6 +7,9 @@
 #include <strings.h>
 
 static bool reply_append(struct auth_reply *reply, const char *data, size_t size) {
+  if (size == 0) {
+    return true;
+  }
   if (size > AUTH_REPLY_BYTES - reply->size) {
     return false;
   }
@@ -47,7 +50,7 @@ static int on_name(llhttp_t *parser, const char *data, size_t size) {
 static int on_value(llhttp_t *parser, const char *data, size_t size) {
   struct auth_reply *reply = parser->data;
   size_t last = reply->fields_count;
-  if (last == 0) {
+  if (last == 0 || reply->spans[last - 1].name_size == 0) { /* llhttp lets an empty name pass */
     return -1;
   }
   if (reply->spans[last - 1].value == 0) {
@@ -60,7 +63,10 @@ static int on_value(llhttp_t *parser, const char *data, size_t size) {
 static int on_value_complete(llhttp_t *parser) {
   struct auth_reply *reply = parser->data;
   size_t last = reply->fields_count;
-  if (last > 0 && reply->spans[last - 1].value == 0) {
+  if (last == 0 || reply->spans[last - 1].name_size == 0) {
+    return -1;
+  }
+  if (reply->spans[last - 1].value == 0) {
     reply->spans[last - 1].value = reply->size; /* an empty value */
   }
   return 0;
