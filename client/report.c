@@ -58,6 +58,10 @@ void report_event(struct report *report, const struct mdm_client_event *event) {
       print_refusal(report, event);
     break;
   case MDM_CLIENT_EVENT_WARNING:
+    /* Of a service: comes with every connect. Of the file: whenever it is read again and still wrong. */
+    if (report->sentences && (event->service[0] == '\0' || is_new(report, event->text)))
+      report_say(report, event->text);
+    break;
   case MDM_CLIENT_EVENT_FINGERPRINT:
     if (report->sentences)
       report_say(report, event->text);

@@ -314,7 +314,8 @@ static void tell_verdict(const struct mdm_client_event *event, void *user) {
   const char *said = event->type == MDM_CLIENT_EVENT_URL ? event->url : event->text;
   snprintf(line, sizeof line, "%.200s%s: %.1024s", event->service,
            event->type == MDM_CLIENT_EVENT_REFUSED ? " is refused" : "", said);
-  tunnel_log(tunnel, event->type == MDM_CLIENT_EVENT_REFUSED ? NET_LOG_WARN : NET_LOG_INFO, line, "");
+  if (event->type != MDM_CLIENT_EVENT_WARNING) /* those are logged where they all pass, in client.c */
+    tunnel_log(tunnel, event->type == MDM_CLIENT_EVENT_REFUSED ? NET_LOG_WARN : NET_LOG_INFO, line, "");
   tell(tunnel, *event);
 }
 
@@ -443,7 +444,7 @@ static void step_lost(struct tunnel *tunnel) {
   }
   if (current_held(tunnel))
     backoff_reset(&tunnel->backoff);
-  tunnel_log(tunnel, NET_LOG_INFO, "disconnected", tunnel->text);
+  tunnel_log(tunnel, NET_LOG_INFO, "the link is lost", tunnel->text);
   drop_current(tunnel);
   tunnel_back_off(tunnel);
 }

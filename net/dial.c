@@ -133,7 +133,7 @@ static void dial_fail_step(struct net_dial *dial, int error) {
   }
   dial_fail(dial, error, "%s with %s failed: %s%s", dial->step == DIAL_PROXY_TLS ? "TLS" : step_names[dial->step],
             dial->step == DIAL_PROXY_TLS ? dial->through : dial->where, text,
-            dial->step == DIAL_LINK_TLS ? link_hint(dial) : "");
+            dial->step == DIAL_LINK_TLS && error != NET_TLS_UNTRUSTED ? link_hint(dial) : "");
 }
 
 static void on_timeout(struct net_timer *timer) {

@@ -242,6 +242,20 @@ static void a_token_pins_the_server_that_it_was_made_for(void **state) {
   }
 }
 
+static void a_certificate_that_does_not_pass_ends_it(void **state) {
+  static char path[128];
+  (void)state;
+  open_world(true);
+  /* Signed by itself, and so its own authority; but it is not made for 127.0.0.1. */
+  snprintf(path, sizeof path, "%s/link.crt", world.directory);
+  world.options.ca = path;
+  world_start(&world);
+  world_until_stopped(&world);
+  assert_int_equal(world.status, MDM_CLIENT_KEY);
+  assert_true(world_heard(&world, "certificate"));
+  world_close(&world);
+}
+
 /* ---- losing and coming back ---- */
 static void a_lost_link_is_replaced_with_a_higher_epoch(void **state) {
   (void)state;
@@ -529,6 +543,7 @@ int main(void) {
       cmocka_unit_test(a_changed_key_ends_it_before_anything_is_said),
       cmocka_unit_test(strict_refuses_a_stranger_and_takes_the_pinned),
       cmocka_unit_test(a_token_pins_the_server_that_it_was_made_for),
+      cmocka_unit_test(a_certificate_that_does_not_pass_ends_it),
       cmocka_unit_test(a_lost_link_is_replaced_with_a_higher_epoch),
       cmocka_unit_test(attempts_have_a_limit_when_asked_for),
       cmocka_unit_test(the_next_server_of_the_list_is_tried),
