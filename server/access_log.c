@@ -26,7 +26,7 @@ struct access_log {
   size_t left; /* bytes of `leaving` already written */
   int fd, retired_fd; /* -1 = none; the retired one is closed when its write is done */
   enum access_format format;
-  uint64_t dropped;
+  uint64_t dropped, dropped_taken;
   char line[ACCESS_LOG_LINE_MAX];
 };
 
@@ -164,8 +164,10 @@ int access_log_reopen(struct access_log *log, const char *path, enum access_form
   return 0;
 }
 
-uint64_t access_log_dropped(const struct access_log *log) {
-  return log->dropped;
+uint64_t access_log_take_dropped(struct access_log *log) {
+  uint64_t fresh = log->dropped - log->dropped_taken;
+  log->dropped_taken = log->dropped;
+  return fresh;
 }
 
 void access_log_close(struct access_log *log) {

@@ -17,7 +17,7 @@ int access_log_open(struct access_log **out, struct net_loop *loop, const char *
 const struct exchange_observer *access_log_observer(const struct access_log *log);
 /* Opens the file anew (SIGHUP, after it was moved away); on failure the old one stays in use and its UV_ code comes back. */
 int access_log_reopen(struct access_log *log, const char *path, enum access_format format);
-uint64_t access_log_dropped(const struct access_log *log);
+uint64_t access_log_take_dropped(struct access_log *log); /* lines dropped since the last call */
 void access_log_close(struct access_log *log); /* writes what is left, then closes. NULL is fine */
 
 /* Pure, for tests: the line with its newline. Returns its size, at most capacity. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access_log.h"
 #include "admin_request.h"
 #include "agent_set.h"
 #include "conn.h"
@@ -87,6 +88,8 @@ static bool client_compose(struct client *client, const struct admin_request *re
   size_t body_size = 0;
   if (request->wish == ADMIN_METRICS) {
     struct metrics_gauges gauges;
+    if (worker->access_log != NULL)
+      metrics_add(worker->metrics, METRICS_ACCESS_LOG_DROPPED, access_log_take_dropped(worker->access_log));
     gauges_collect(worker, &gauges);
     body = made = metrics_render(worker->metrics, &gauges, &body_size);
     if (made == NULL)

@@ -88,7 +88,7 @@ void worker_forget(struct worker *worker, const struct exchange_observer *observ
 static void close_access_log(struct worker *worker) {
   if (worker->access_log == NULL)
     return;
-  metrics_add(worker->metrics, METRICS_ACCESS_LOG_DROPPED, access_log_dropped(worker->access_log));
+  metrics_add(worker->metrics, METRICS_ACCESS_LOG_DROPPED, access_log_take_dropped(worker->access_log));
   worker_forget(worker, access_log_observer(worker->access_log));
   access_log_close(worker->access_log);
   worker->access_log = NULL;
