@@ -27,7 +27,7 @@ void net_identity_clean(struct net_identity *identity);
 int net_file_write(const char *path, const void *data, size_t size, unsigned mode);
 /* Whole file, at most `limit` bytes, NUL-terminated; caller frees. 0 or UV_ (UV_EFBIG over the limit). */
 int net_file_read(const char *path, size_t limit, char **data, size_t *size);
-bool net_file_is_private(const char *path); /* owner's, not readable by group or others */
+bool net_file_is_private(const char *path); /* closed to group and others, and ours or root's; root works on files of the server's own user too */
 /* "~" and "~/x" expanded; caller frees; NULL when HOME is unknown or memory is out. */
 char *net_path_expand(const char *path);
 

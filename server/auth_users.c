@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "file_watch.h"
 #include "log.h"
@@ -17,6 +18,7 @@ struct auth_users {
   struct users *users; /* the last good state of the file */
   bool stale;          /* the file is gone, empty or closed to us: no login */
   struct file_watch *watch;
+  struct net_task check;
   struct auth_users_events events;
 };
 
@@ -64,6 +66,21 @@ static void users_reload(void *user) {
   }
   net_log_write(self->loop->log, NET_LOG_INFO, &actor, "%s: read again, %zu users", self->path, users->count);
   users_changed(self, users);
+}
+
+/* Once the loop runs, root has been given up (--run-as): a file that only root can read could be loaded, but its changes, revocations among
+ * them, would never be seen. */
+static void users_check(struct net_task *task) {
+  struct auth_users *self = (struct auth_users *)(void *)((char *)task - offsetof(struct auth_users, check));
+  struct net_log_actor actor = {.kind = "hook", .state = "users"};
+  uv_fs_t request;
+  int rc = uv_fs_access(NULL, &request, self->path, R_OK, NULL);
+  uv_fs_req_cleanup(&request);
+  if (rc != 0 && rc != UV_ENOENT) {
+    self->stale = true;
+    net_log_write(self->loop->log, NET_LOG_ERROR, &actor, "%s: cannot be read by the server's own user (%s), so no change would be seen: no logins; chown it",
+                  self->path, uv_strerror(rc));
+  }
 }
 
 /* ---- answers ---- */
@@ -145,6 +162,7 @@ bool auth_users_granted(void *self, const char *user, const char *host) {
 
 static void users_close(void *user) {
   struct auth_users *self = user;
+  net_task_cancel(&self->check);
   file_watch_close(self->watch);
   users_free(self->users);
   free(self->path);
@@ -182,6 +200,8 @@ int auth_users_open(struct auth_users **out, struct net_loop *loop, const char *
   if (rc != 0) {
     goto failed;
   }
+  self->check.run = users_check;
+  net_loop_defer(loop, &self->check);
   *out = self;
   return 0;
 failed:

@@ -1,6 +1,7 @@
 /* users_command.c: the commands over the user file. One at a time: a lock is held from reading to writing. */
 #include "users_command.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -73,17 +74,28 @@ static int file_open(struct command *command, bool may_be_new) {
   return rc;
 }
 
+/* Beside the file first, so that it has its owner before the server sees it. */
 static int file_save(struct command *command) {
   struct stat owner;
   const char *path = command->place.users;
+  char *fresh = NULL;
   int known = users_place_owner(path, &owner);
-  if (users_save(command->users, path, command->error, sizeof command->error) != 0) {
+  if (asprintf(&fresh, "%s.new", path) < 0) {
+    snprintf(command->error, sizeof command->error, "out of memory");
     return -1;
   }
-  int rc = known == 0 ? users_place_give(path, &owner) : 0;
-  if (rc != 0) {
-    snprintf(command->error, sizeof command->error, "%s: saved, but cannot be given back to its owner: %s", path, uv_strerror(rc));
+  int rc = users_save(command->users, fresh, command->error, sizeof command->error);
+  if (rc == 0) {
+    rc = known == 0 ? users_place_give(fresh, &owner) : 0;
+    if (rc == 0 && rename(fresh, path) != 0) {
+      rc = -errno;
+    }
+    if (rc != 0) {
+      snprintf(command->error, sizeof command->error, "%s: cannot be replaced: %s", path, uv_strerror(rc));
+      unlink(fresh);
+    }
   }
+  free(fresh);
   return rc;
 }
 
