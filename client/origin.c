@@ -9,6 +9,7 @@
 #include "address.h"
 #include "conn.h"
 #include "dial.h"
+#include "edge.h"
 #include "log.h"
 #include "platform.h"
 #include "proxy_header.h"
@@ -104,6 +105,9 @@ static void origin_log(const struct origin *origin, enum net_log_level level, co
 }
 
 static void origin_enter(struct origin *origin, enum origin_state state) {
+  const struct net_log_actor actor = {"origin", origin->id, state_names[origin->state]};
+  const bool first = state == ORIGIN_DIAL && origin->state == ORIGIN_DIAL; /* a new origin is in DIAL */
+  net_edge_check(state > origin->state || first, origin->pool->loop->log, &actor, state_names[state]);
   origin->state = state;
   origin_log(origin, NET_LOG_DEBUG, "entered");
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "edge.h"
 #include "link.h"
 #include "log.h"
 
@@ -37,6 +38,9 @@ static void session_log(const struct session *session, enum net_log_level level,
 }
 
 static void session_enter(struct session *session, enum session_state state) {
+  const struct net_log_actor actor = {"session", session->config.epoch, state_names[session->state]};
+  const bool again = state == SESSION_DRAIN && session->state == SESSION_DRAIN; /* both sides may ask for it */
+  net_edge_check(state > session->state || again, session->loop->log, &actor, state_names[state]);
   session->state = state;
   if (state != SESSION_HELLO && state != SESSION_LOGIN)
     net_timer_stop(&session->loop->wheel, &session->timer);

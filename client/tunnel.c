@@ -2,7 +2,6 @@
  * because a session must not be closed from inside its own events. */
 #include "tunnel.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -13,6 +12,7 @@
 
 #include "address.h"
 #include "carrier_tls.h"
+#include "edge.h"
 #include "goaway.h"
 #include "log.h"
 #include "verdicts.h"
@@ -86,7 +86,8 @@ static void tell(struct tunnel *tunnel, struct mdm_client_event event) {
 }
 
 static void tunnel_enter(struct tunnel *tunnel, enum tunnel_state state) {
-  assert(edges[tunnel->state] & TO(state));
+  const struct net_log_actor actor = {"tunnel", tunnel->epoch, state_names[tunnel->state]};
+  net_edge_check(edges[tunnel->state] & TO(state), tunnel->loop->log, &actor, state_names[state]);
   tunnel->state = state;
   net_timer_stop(&tunnel->loop->wheel, &tunnel->timer);
   if (state == TUNNEL_DRAIN)

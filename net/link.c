@@ -9,11 +9,11 @@
  * everything that ends the session waits for the end of the iteration. Probes are in link_probe.c. */
 #include "link_private.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "edge.h"
 #include "tls.h"
 #include "ws.h"
 
@@ -43,7 +43,9 @@ struct net_conn *net_link_conn(const struct net_link *link) {
 }
 
 static void link_enter(struct net_link *link, enum link_state state) {
-  assert(state > link->state);
+  static const char *const names[] = {"UP", "LAST_WORDS", "ENDED"};
+  const struct net_log_actor actor = {.kind = "link", .state = names[link->state]};
+  net_edge_check(state > link->state, link->loop->log, &actor, names[state]);
   link->state = state;
 }
 

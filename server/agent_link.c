@@ -1,5 +1,4 @@
 /* agent_link.c: owns one mux session with a client: its handshake, its time limits, its end. */
-#include <assert.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,6 +6,7 @@
 #include <string.h>
 
 #include "agent_private.h"
+#include "edge.h"
 
 #define OPEN_CREDIT 65536u /* what the client may send on a stream before it is answered */
 #define OPEN_STREAMS 65536u
@@ -61,7 +61,8 @@ void agent_link_enter(struct agent_link *link, enum link_state state) {
   struct net_loop *loop = &link->set->worker->loop;
   uint64_t now = net_loop_now_ms(loop);
   uint32_t delay = 0;
-  assert((states[state].from & BIT(link->state)) != 0);
+  const struct net_log_actor actor = {.kind = "agent", .id = link->id, .state = states[link->state].name};
+  net_edge_check((states[state].from & BIT(link->state)) != 0, loop->log, &actor, states[state].name);
   if (states[link->state].own_time) {
     link->spent_ms += (uint32_t)(now - link->entered_ms);
   }

@@ -12,6 +12,7 @@
 
 #include "address_count.h"
 #include "agent.h"
+#include "edge.h"
 #include "log.h"
 #include "metrics.h"
 #include "pages.h"
@@ -107,7 +108,8 @@ static void door_log(const struct door *door, enum net_log_level level, const ch
 
 static void door_enter(struct door *door, enum door_state state) {
   struct net_loop *loop = &door->worker->loop;
-  assert(state > door->state);
+  const struct net_log_actor actor = {.kind = "door", .id = door->id, .state = state_names[door->state]};
+  net_edge_check(state > door->state, loop->log, &actor, state_names[state]);
   door->state = state;
   switch (state) {
   case DOOR_START:

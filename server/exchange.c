@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "edge.h"
 #include "http_side.h"
 #include "log.h"
 #include "passwords.h"
@@ -112,9 +113,8 @@ static uint64_t answer_limit_ms(const struct exchange *x) {
 }
 
 void exchange_enter(struct exchange *x, enum exchange_state state) {
-  const bool is_legal = legal[x->state] & 1u << state;
-  assert(is_legal);
-  (void)is_legal;
+  const struct net_log_actor actor = {.kind = "exchange", .id = x->report.id, .state = state_names[x->state]};
+  net_edge_check(legal[x->state] & 1u << state, loop_of(x)->log, &actor, state_names[state]);
   x->state = state;
   exchange_log(x, NET_LOG_DEBUG, "entered");
   if (state == EXCHANGE_OPEN) {

@@ -1,5 +1,4 @@
 /* server.c: a server from its options to listening ports, and the embedding API's small questions. */
-#include <assert.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 
 #include "admin.h"
 #include "door.h"
+#include "edge.h"
 #include "log.h"
 #include "platform.h"
 #include "server_private.h"
@@ -20,7 +20,8 @@ static const struct net_log_actor actor = {.kind = "server"};
 
 void server_enter(struct mdm_server *server, enum server_state state) {
   static const char *const names[] = {"NEW", "RUNNING", "DRAINING", "CUTTING", "STOPPED"};
-  assert(state > server->state);
+  const struct net_log_actor from = {.kind = actor.kind, .state = names[server->state]};
+  net_edge_check(state > server->state, server->log, &from, names[state]);
   net_log_write(server->log, NET_LOG_DEBUG, &actor, "%s -> %s", names[server->state], names[state]);
   server->state = state;
 }

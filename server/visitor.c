@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "edge.h"
 #include "http_field.h"
 #include "log.h"
 #include "tls.h"
@@ -60,11 +61,10 @@ static uint64_t state_limit_ms(const struct visitor *v, enum visitor_state state
 }
 
 void visitor_enter(struct visitor *v, enum visitor_state state) {
-  const bool is_legal = legal[v->state] & 1u << state;
-  assert(is_legal);
-  (void)is_legal;
-  v->state = (uint8_t)state;
   struct net_log *log = visitor_loop(v)->log;
+  const struct net_log_actor from = {.kind = "visitor", .id = v->id, .state = state_names[v->state]};
+  net_edge_check(legal[v->state] & 1u << state, log, &from, state_names[state]);
+  v->state = (uint8_t)state;
   if (net_log_enabled(log, NET_LOG_DEBUG)) {
     const struct net_log_actor actor = {.kind = "visitor", .id = v->id, .state = state_names[state]};
     net_log_write(log, NET_LOG_DEBUG, &actor, "entered");
