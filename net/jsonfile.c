@@ -274,23 +274,31 @@ const struct cJSON *net_json_root(const struct net_json *json) {
 }
 
 /* ---- asking ---- */
-const struct cJSON *net_json_any(struct net_json *json, const struct cJSON *object, const char *key) {
+/* 1 = there, 0 = missing, -1 = memory is out, which must not pass for missing. */
+static int json_ask(struct net_json *json, const cJSON *object, const char *key, const cJSON **out) {
+  *out = NULL;
   if (json->question_count == json->question_capacity) {
     const size_t capacity = json->question_capacity ? json->question_capacity * 2 : 32;
     struct json_question *grown = realloc(json->questions, capacity * sizeof *grown);
     if (!grown) {
       json_error(json, 0, "out of memory");
-      return NULL;
+      return -1;
     }
     json->questions = grown;
     json->question_capacity = capacity;
   }
   json->questions[json->question_count++] = (struct json_question){.object = object, .key = key};
-  const cJSON *item = cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
-  struct json_node *node = item ? json_node_of(json, item) : NULL;
+  *out = cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
+  struct json_node *node = *out ? json_node_of(json, *out) : NULL;
   if (node) {
     node->asked = true;
   }
+  return *out ? 1 : 0;
+}
+
+const struct cJSON *net_json_any(struct net_json *json, const struct cJSON *object, const char *key) {
+  const cJSON *item;
+  (void)json_ask(json, object, key, &item); /* without memory net_json_finish() fails */
   return item;
 }
 
@@ -320,9 +328,10 @@ static int json_wrong(struct net_json *json, const cJSON *item, const char *want
 }
 
 int net_json_string(struct net_json *json, const struct cJSON *object, const char *key, const char **value) {
-  const cJSON *item = net_json_any(json, object, key);
-  if (!item) {
-    return 0;
+  const cJSON *item;
+  const int found = json_ask(json, object, key, &item);
+  if (found <= 0) {
+    return found;
   }
   if (!cJSON_IsString(item)) {
     return json_wrong(json, item, "a text");
@@ -332,9 +341,10 @@ int net_json_string(struct net_json *json, const struct cJSON *object, const cha
 }
 
 int net_json_bool(struct net_json *json, const struct cJSON *object, const char *key, bool *value) {
-  const cJSON *item = net_json_any(json, object, key);
-  if (!item) {
-    return 0;
+  const cJSON *item;
+  const int found = json_ask(json, object, key, &item);
+  if (found <= 0) {
+    return found;
   }
   if (!cJSON_IsBool(item)) {
     return json_wrong(json, item, "true or false");
@@ -346,10 +356,11 @@ int net_json_bool(struct net_json *json, const struct cJSON *object, const char 
 int net_json_int(struct net_json *json, const struct cJSON *object, const char *key, int64_t min, int64_t max,
                  int64_t *value) {
   static const double exact = 9007199254740992.0; /* 2^53: what a double counts without gaps */
-  const cJSON *item = net_json_any(json, object, key);
+  const cJSON *item;
   char wanted[96];
-  if (!item) {
-    return 0;
+  const int found = json_ask(json, object, key, &item);
+  if (found <= 0) {
+    return found;
   }
   const double number = cJSON_IsNumber(item) ? item->valuedouble : 0;
   const bool whole = cJSON_IsNumber(item) && floor(number) == number;
@@ -363,9 +374,10 @@ int net_json_int(struct net_json *json, const struct cJSON *object, const char *
 }
 
 int net_json_object(struct net_json *json, const struct cJSON *object, const char *key, const struct cJSON **value) {
-  const cJSON *item = net_json_any(json, object, key);
-  if (!item) {
-    return 0;
+  const cJSON *item;
+  const int found = json_ask(json, object, key, &item);
+  if (found <= 0) {
+    return found;
   }
   if (!cJSON_IsObject(item)) {
     return json_wrong(json, item, "an object");
@@ -375,9 +387,10 @@ int net_json_object(struct net_json *json, const struct cJSON *object, const cha
 }
 
 int net_json_array(struct net_json *json, const struct cJSON *object, const char *key, const struct cJSON **value) {
-  const cJSON *item = net_json_any(json, object, key);
-  if (!item) {
-    return 0;
+  const cJSON *item;
+  const int found = json_ask(json, object, key, &item);
+  if (found <= 0) {
+    return found;
   }
   if (!cJSON_IsArray(item)) {
     return json_wrong(json, item, "a list");

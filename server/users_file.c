@@ -168,6 +168,9 @@ static bool put_user(cJSON *list, const struct users_entry *entry) {
   if (good && entry->domains_count > 0) {
     cJSON *domains = cJSON_CreateStringArray((const char *const *)entry->domains, (int)entry->domains_count);
     good = cJSON_AddItemToObject(object, "domains", domains);
+    if (!good) {
+      cJSON_Delete(domains); /* nobody took it */
+    }
   }
   if (good && entry->reserved) {
     good = cJSON_AddTrueToObject(object, "reserved") != NULL;
