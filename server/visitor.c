@@ -128,11 +128,11 @@ static void on_closed(struct net_conn *conn) {
 
 /* Answered for the last time: our FIN when everything has left, then whatever still comes is thrown away until the visitor's FIN. */
 static void drain(struct visitor *v) {
+  bool lingers = v->state == VISITOR_DRAIN && v->shut;
   if (v->state != VISITOR_DRAIN)
     visitor_enter(v, VISITOR_DRAIN);
-  bool shut = v->shut;
   visitor_shut(v);
-  if (!v->shut || shut)
+  if (!v->shut || lingers)
     return;
   net_timer_start(&visitor_loop(v)->wheel, &v->timer, linger_ms(v));
   net_conn_resume(v->conn);

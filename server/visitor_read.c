@@ -361,7 +361,7 @@ static bool pull_raw(struct visitor *v, size_t room) {
     return true;
   }
   if (n == UV_EOF) {
-    v->raw_in_done = true;
+    v->raw_in_done = v->eof = true;
     exchange_finish(x);
     visitor_defer(v);
   } else if (n != UV_EAGAIN) {

@@ -168,10 +168,9 @@ static int client_message(struct net_link *net, enum mdm_message type, const uin
 
 static enum mdm_reset client_open(struct net_link *net, mdm_stream *stream, const struct mdm_open *open) {
   struct client *client = net_link_owner(net);
-  (void)stream;
   client->opened++;
   client->opened_service = open->service;
-  return MDM_RESET_CONNECT;
+  return client->on_open != NULL ? client->on_open(client, stream, open) : MDM_RESET_CONNECT;
 }
 
 static void client_goaway(struct net_link *net, uint32_t last_id, uint16_t code, const char *text, size_t size) {

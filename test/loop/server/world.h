@@ -44,6 +44,9 @@ struct client {
   bool ended;
   unsigned opened;           /* streams that the server opened here */
   uint32_t opened_service;
+  /* Takes the streams that the server opens; NULL: each is refused with MDM_RESET_CONNECT. */
+  enum mdm_reset (*on_open)(struct client *client, mdm_stream *stream, const struct mdm_open *open);
+  void *user;
 };
 
 /* hooks NULL: those that the config asks for, open mode if none. `setup` may change the config before anything is made. */
