@@ -1,9 +1,8 @@
 /* config_load.c: makes a configuration: defaults, then the JSON file, then the command line, then the rules that join settings. */
-#include "config_table.h"
+#include "config_value.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +13,6 @@
 #include "jsonfile.h"
 
 #define CONFIG_FILE_MAX (1024u * 1024u)
-#define CONFIG_LIST_MAX 1000u /* entries of one list: more is a mistake, not a configuration */
-#define WHY_MAX 512u
 
 struct loader {
   struct server_config *config;
@@ -23,158 +20,6 @@ struct loader {
   char *error;
   size_t error_size;
 };
-
-static void *member(struct loader *l, const struct setting *s) {
-  return setting_member(l->config, s);
-}
-
-static size_t *member_count(struct loader *l, const struct setting *s) {
-  return setting_count(l->config, s);
-}
-
-/* ---- one value ---- */
-static bool list_add(struct loader *l, const struct setting *s, const char *text, char *why) {
-  char ***list = member(l, s);
-  size_t *count = member_count(l, s);
-  if (*count >= CONFIG_LIST_MAX) {
-    snprintf(why, WHY_MAX, "has more than %u entries", CONFIG_LIST_MAX);
-    return false;
-  }
-  char *copy = strdup(text);
-  char **larger = realloc(*list, (*count + 1) * sizeof **list);
-  if (larger != NULL)
-    *list = larger;
-  if (copy == NULL || larger == NULL) {
-    free(copy);
-    snprintf(why, WHY_MAX, "out of memory");
-    return false;
-  }
-  larger[(*count)++] = copy;
-  return true;
-}
-
-static bool cidrs_add(struct loader *l, const struct setting *s, const char *text, char *why) {
-  struct net_cidr **list = member(l, s), cidr;
-  size_t *count = member_count(l, s);
-  if (net_cidr_parse(&cidr, text, strlen(text)) != 0) {
-    snprintf(why, WHY_MAX, "must be an address or a range such as 10.0.0.0/8, not \"%s\"", text);
-    return false;
-  }
-  struct net_cidr *larger = *count < CONFIG_LIST_MAX ? realloc(*list, (*count + 1) * sizeof *larger) : NULL;
-  if (larger == NULL) {
-    snprintf(why, WHY_MAX, "has too many entries");
-    return false;
-  }
-  *list = larger;
-  larger[(*count)++] = cidr;
-  return true;
-}
-
-static void list_clear(struct loader *l, const struct setting *s) {
-  size_t *count = member_count(l, s);
-  if (s->type == SETTING_LIST) {
-    char ***list = member(l, s);
-    for (size_t i = 0; i < *count; i++)
-      free((*list)[i]);
-    free(*list);
-    *list = NULL;
-  } else {
-    struct net_cidr **list = member(l, s);
-    free(*list);
-    *list = NULL;
-  }
-  *count = 0;
-}
-
-static bool set_text(struct loader *l, const struct setting *s, const char *text, char *why) {
-  char **place = member(l, s);
-  char *copy = s->path && text[0] == '~' ? net_path_expand(text) : strdup(text);
-  if (copy == NULL) {
-    snprintf(why, WHY_MAX, s->path && text[0] == '~' ? "cannot be expanded: HOME is not set" : "out of memory");
-    return false;
-  }
-  free(*place);
-  *place = copy;
-  return true;
-}
-
-static bool set_choice(struct loader *l, const struct setting *s, const char *text, char *why) {
-  size_t used;
-  for (unsigned i = 0; s->choices[i] != NULL; i++)
-    if (strcmp(s->choices[i], text) == 0) {
-      *(unsigned *)member(l, s) = i;
-      return true;
-    }
-  used = (size_t)snprintf(why, WHY_MAX, "must be");
-  for (unsigned i = 0; s->choices[i] != NULL; i++)
-    used += (size_t)snprintf(why + used, WHY_MAX - used, "%s \"%s\"", i == 0 ? "" : s->choices[i + 1] == NULL ? " or" : ",", s->choices[i]);
-  snprintf(why + used, WHY_MAX - used, ", not \"%.64s\"", text);
-  return false;
-}
-
-static bool number_fits(const struct setting *s, double value) {
-  return value >= (double)s->min && value <= (double)s->max && (s->type == SETTING_SECONDS || value == floor(value));
-}
-
-static void number_why(const struct setting *s, const char *found, char *why) {
-  snprintf(why, WHY_MAX, "must be a %snumber %sfrom %llu to %llu, not %.64s", s->type == SETTING_SECONDS ? "" : "whole ",
-           s->type == SETTING_SECONDS ? "of seconds " : "", (unsigned long long)s->min, (unsigned long long)s->max, found);
-}
-
-static void store_number(struct loader *l, const struct setting *s, double value) {
-  void *place = member(l, s);
-  if (s->type == SETTING_PORT)
-    *(uint16_t *)place = (uint16_t)value;
-  else if (s->type == SETTING_U64)
-    *(uint64_t *)place = (uint64_t)value;
-  else if (s->type == SETTING_SECONDS)
-    *(uint32_t *)place = (uint32_t)(value * 1000.0 + 0.5);
-  else
-    *(uint32_t *)place = (uint32_t)value;
-  if (s->offset == offsetof(struct server_config, https_port))
-    l->config->https_port_set = true;
-}
-
-/* A text from either source. */
-static bool set_from_text(struct loader *l, const struct setting *s, const char *text, char *why) {
-  char *end = NULL;
-  char found[80];
-  double value;
-  if (text[0] == '\0') {
-    snprintf(why, WHY_MAX, "is empty");
-    return false;
-  }
-  if (s->check != NULL && !s->check(text, why, WHY_MAX))
-    return false;
-  switch (s->type) {
-  case SETTING_TEXT:
-    return set_text(l, s, text, why);
-  case SETTING_LIST:
-    return list_add(l, s, text, why);
-  case SETTING_CIDRS:
-    return cidrs_add(l, s, text, why);
-  case SETTING_CHOICE:
-    return set_choice(l, s, text, why);
-  case SETTING_PORT:
-  case SETTING_U32:
-  case SETTING_U64:
-  case SETTING_SECONDS:
-    value = strspn(text, "0123456789.") == strlen(text) ? strtod(text, &end) : -1;
-    if (end == NULL || *end != '\0' || !number_fits(s, value)) {
-      snprintf(found, sizeof found, "\"%.60s\"", text);
-      number_why(s, found, why);
-      return false;
-    }
-    store_number(l, s, value);
-    return true;
-  case SETTING_SWITCH:
-  case SETTING_COUNT:
-  case SETTING_COMMAND:
-    break;
-  }
-  snprintf(why, WHY_MAX, "takes no value");
-  return false;
-}
 
 /* ---- the file ---- */
 static const char *json_kind(const cJSON *item, char *out, size_t size) {
@@ -192,7 +37,7 @@ static const char *json_kind(const cJSON *item, char *out, size_t size) {
 static int set_strings(struct loader *l, const struct setting *s, struct net_json *json, const cJSON *item, char *why) {
   const cJSON *entry;
   if (cJSON_IsString(item)) {
-    if (set_from_text(l, s, item->valuestring, why))
+    if (config_value_set(l->config, s, item->valuestring, why))
       return 0;
     net_json_fail(json, item, "%s", why);
     return -1;
@@ -205,8 +50,8 @@ static int set_strings(struct loader *l, const struct setting *s, struct net_jso
   cJSON_ArrayForEach(entry, item) {
     char found[80];
     if (!cJSON_IsString(entry))
-      snprintf(why, WHY_MAX, "must hold texts only, not %s", json_kind(entry, found, sizeof found));
-    else if (set_from_text(l, s, entry->valuestring, why))
+      snprintf(why, CONFIG_WHY_MAX, "must hold texts only, not %s", json_kind(entry, found, sizeof found));
+    else if (config_value_set(l->config, s, entry->valuestring, why))
       continue;
     net_json_fail(json, entry, "%s", why);
     return -1;
@@ -216,7 +61,7 @@ static int set_strings(struct loader *l, const struct setting *s, struct net_jso
 
 static int set_from_json(struct loader *l, const struct setting *s, struct net_json *json, const cJSON *object) {
   const cJSON *item = net_json_any(json, object, s->name);
-  char why[WHY_MAX] = "", found[80];
+  char why[CONFIG_WHY_MAX] = "", found[80];
   if (item == NULL)
     return 0;
   json_kind(item, found, sizeof found);
@@ -228,7 +73,7 @@ static int set_from_json(struct loader *l, const struct setting *s, struct net_j
   case SETTING_CHOICE:
     if (!cJSON_IsString(item))
       snprintf(why, sizeof why, "must be a text, not %s", found);
-    else if (set_from_text(l, s, item->valuestring, why))
+    else if (config_value_set(l->config, s, item->valuestring, why))
       return 0;
     break;
   case SETTING_SWITCH:
@@ -236,18 +81,18 @@ static int set_from_json(struct loader *l, const struct setting *s, struct net_j
       snprintf(why, sizeof why, "must be true or false, not %s", found);
       break;
     }
-    *(bool *)member(l, s) = cJSON_IsTrue(item);
+    *(bool *)setting_member(l->config, s) = cJSON_IsTrue(item);
     return 0;
   case SETTING_COUNT:
   case SETTING_PORT:
   case SETTING_U32:
   case SETTING_U64:
   case SETTING_SECONDS:
-    if (!cJSON_IsNumber(item) || !number_fits(s, item->valuedouble)) {
-      number_why(s, found, why);
+    if (!cJSON_IsNumber(item) || !config_value_fits(s, item->valuedouble)) {
+      config_value_why(s, found, why);
       break;
     }
-    store_number(l, s, item->valuedouble);
+    config_value_store(l->config, s, item->valuedouble);
     return 0;
   case SETTING_COMMAND:
     return 0;
@@ -304,7 +149,7 @@ struct arguments {
 };
 
 static int set_argument(struct loader *l, const struct setting *s, const char *shown, const char *value, struct arguments *a) {
-  char why[WHY_MAX] = "";
+  char why[CONFIG_WHY_MAX] = "";
   size_t index = (size_t)(s - config_table);
   bool wants_value = s->type != SETTING_SWITCH && s->type != SETTING_COUNT && s->type != SETTING_COMMAND;
   if (!wants_value && value != NULL) {
@@ -314,11 +159,11 @@ static int set_argument(struct loader *l, const struct setting *s, const char *s
   if (s->type == SETTING_COMMAND)
     return s->command;
   if (s->type == SETTING_SWITCH) {
-    *(bool *)member(l, s) = true;
+    *(bool *)setting_member(l->config, s) = true;
     return CONFIG_OK;
   }
   if (s->type == SETTING_COUNT) {
-    unsigned *count = member(l, s);
+    unsigned *count = setting_member(l->config, s);
     *count += *count < s->max;
     return CONFIG_OK;
   }
@@ -330,10 +175,10 @@ static int set_argument(struct loader *l, const struct setting *s, const char *s
     value = a->values[a->next++];
   }
   if ((s->type == SETTING_LIST || s->type == SETTING_CIDRS) && !l->replaced[index]) {
-    list_clear(l, s);
+    config_value_clear(l->config, s);
     l->replaced[index] = true;
   }
-  if (set_from_text(l, s, value, why))
+  if (config_value_set(l->config, s, value, why))
     return CONFIG_OK;
   snprintf(l->error, l->error_size, "%s %s", shown, why);
   return CONFIG_USAGE;
