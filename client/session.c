@@ -15,6 +15,7 @@
 #define SESSION_PROBE_MS     2000u  /* after a change of the network */
 #define SESSION_OPEN_CREDIT  (64u * 1024u)
 #define SESSION_MAX_STREAMS  65536u
+#define SESSION_EARLY_MAX    (64u * 1024u) /* what a server takes in one message before READY (PROTOCOL.md) */
 
 enum session_state { SESSION_HELLO, SESSION_LOGIN, SESSION_SERVE, SESSION_DRAIN, SESSION_ENDED };
 static const char *const state_names[] = {"HELLO", "LOGIN", "SERVE", "DRAIN", "ENDED"};
@@ -28,6 +29,7 @@ struct session {
   struct net_timer timer; /* the handshake's deadline */
   struct net_probe probe;
   bool probing;
+  bool services_late; /* SERVICES is longer than what goes before READY: an empty list went, the real one follows it */
   const char *end_reason; /* why this side ended it, or NULL */
   uint64_t ready_since_ms;
 };
@@ -85,18 +87,35 @@ static int send_auth(struct session *session, bool open_mode) {
   return send_text(session, MDM_MSG_AUTH, text, size);
 }
 
-static int send_services(struct session *session) {
+/* The list as text, of the whole map or (`empty`) of nothing. NULL: out of memory. */
+static char *encode_services(struct session *session, bool empty, size_t *size) {
   const struct service_map *map = session->config.map;
-  size_t size = 0;
   struct net_services services = {.serial = ++*session->config.serial};
   services.list = calloc(map->count == 0 ? 1 : map->count, sizeof *services.list);
   if (services.list == NULL)
-    return UV_ENOMEM;
-  for (size_t i = 0; i < map->count; i++)
+    return NULL;
+  for (size_t i = 0; i < map->count && !empty; i++)
     if (!map->list[i]->lost)
       services.list[services.count++] = map->list[i]->service; /* options are lent for the encoding */
-  char *text = net_services_encode(&services, &size);
+  char *text = net_services_encode(&services, size);
   free(services.list);
+  return text;
+}
+
+/* UV_E2BIG: no message is so long; the server still has the list before it. */
+static int send_services(struct session *session) {
+  size_t size = 0;
+  char *text = encode_services(session, false, &size);
+  session->services_late = false;
+  if (text != NULL && size > MDM_MESSAGE_MAX) {
+    net_message_free(text, size);
+    return UV_E2BIG;
+  }
+  if (text != NULL && size > SESSION_EARLY_MAX && session->state == SESSION_HELLO) {
+    net_message_free(text, size);
+    session->services_late = true;
+    text = encode_services(session, true, &size);
+  }
   return send_text(session, MDM_MSG_SERVICES, text, size);
 }
 
@@ -130,7 +149,14 @@ static int on_challenge(struct session *session, const uint8_t *data, size_t siz
            "mdm-tunnel-client login");
     return 0;
   }
-  if (send_auth(session, challenge.open_mode) != 0 || send_services(session) != 0)
+  int status = send_auth(session, challenge.open_mode);
+  if (status == 0)
+    status = send_services(session);
+  if (status == UV_E2BIG) {
+    refuse(session, MDM_GOAWAY_NAME, "the services and their options are over 1 MiB together, which no server takes: declare fewer");
+    return 0;
+  }
+  if (status != 0)
     return -1;
   session_enter(session, SESSION_LOGIN);
   return 0;
@@ -148,7 +174,7 @@ static int on_ready(struct session *session, const uint8_t *data, size_t size) {
   session_enter(session, SESSION_SERVE);
   session->config.ops->ready(session, &ready);
   net_ready_clean(&ready);
-  return 0;
+  return session->services_late ? send_services(session) : 0;
 }
 
 static int on_services_ok(struct session *session, const uint8_t *data, size_t size) {
