@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "agent_private.h"
+#include "names.h"
+#include "tls_store.h"
 
 #define ASKS_MAX 16u   /* questions of one job in flight, so that one long list cannot crowd out other logins */
 #define ROUNDS_MAX 3u
@@ -386,6 +388,20 @@ static bool item_publish(struct claim_item *item) {
   return rc == 0;
 }
 
+/* One wildcard certificate covers only one label: then the flat form is the one to show. */
+static bool only_flat_is_covered(const struct worker *worker, const char *service, const char *user, const char *domain) {
+  char host[NAMES_HOST_MAX + 2 * NET_LABEL_MAX + 3];
+  if (worker->tls == NULL) {
+    return false;
+  }
+  snprintf(host, sizeof host, "%s.%s.%s", service, user, domain);
+  if (tls_store_covers(worker->tls, host)) {
+    return false;
+  }
+  snprintf(host, sizeof host, "%s--%s.%s", service, user, domain);
+  return tls_store_covers(worker->tls, host);
+}
+
 /* The first URL of a service: its own name, else its first custom domain. */
 static void verdict_url(struct claim_item *item) {
   struct net_service_verdict *verdict = &item->job->verdicts.list[item->service];
@@ -400,8 +416,9 @@ static void verdict_url(struct claim_item *item) {
   if (!item_is_domain(item)) {
     char service[NET_LABEL_MAX + 1];
     snprintf(service, sizeof service, "%.*s", (int)strcspn(item->key, "."), item->key);
-    names_url(verdict->url, sizeof verdict->url, scheme, config->domains_count > 0 ? config->domains[0] : "localhost", port,
-              item->job->link->agent->user, service, secure);
+    const char *user = item->job->link->agent->user, *domain = config->domains_count > 0 ? config->domains[0] : "localhost";
+    bool flat = secure && only_flat_is_covered(worker, service, user, domain);
+    names_url(verdict->url, sizeof verdict->url, scheme, domain, port, user, service, flat);
   } else if (port == (secure ? 443 : 80)) {
     snprintf(verdict->url, sizeof verdict->url, "%s://%s", scheme, item->key + 1);
   } else {

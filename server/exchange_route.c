@@ -51,12 +51,15 @@ static void list_add(const char *service, void *arg) {
   if (list->count == list->capacity)
     return;
   char *name = list->texts + list->count * (NET_LABEL_MAX + 1 + URL_MAX), *url = name + NET_LABEL_MAX + 1;
-  char port[8] = "", host[NAMES_HOST_MAX + NET_LABEL_MAX + 2];
+  char port[8] = "", host[NAMES_HOST_MAX + NET_LABEL_MAX + 3];
   if (x->route.port)
     snprintf(port, sizeof port, ":%u", x->route.port);
   snprintf(name, NET_LABEL_MAX + 1, "%s", service);
+  const struct tls_store *tls = x->server_name ? x->side->worker->tls : NULL;
   snprintf(host, sizeof host, "%s.%s", service, x->route.host);
-  bool flat = x->server_name && x->side->worker->tls && !tls_store_same_certificate(x->side->worker->tls, x->server_name, host);
+  bool flat = tls && !tls_store_covers(tls, host);
+  snprintf(host, sizeof host, "%s--%s", service, x->route.host);
+  flat = flat && tls_store_covers(tls, host);
   snprintf(url, URL_MAX, "%s://%s%s%s%s/", x->forwarded.https ? "https" : "http", service, flat ? "--" : ".", x->route.host, port);
   list->entries[list->count++] = (struct page_entry){.name = name, .url = url};
 }

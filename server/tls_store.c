@@ -338,6 +338,10 @@ bool tls_store_same_certificate(const struct tls_store *store, const char *serve
   return tls_pair_covers(shown, host) || tls_pairs_choose(store->pairs, host, strlen(host)) == shown;
 }
 
+bool tls_store_covers(const struct tls_store *store, const char *host) {
+  return tls_pair_covers(tls_pairs_choose(store->pairs, host, strlen(host)), host);
+}
+
 void tls_store_close(struct tls_store *store) {
   if (store == NULL)
     return;

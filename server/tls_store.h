@@ -24,6 +24,8 @@ struct net_tls_context *tls_store_context(struct tls_store *store);
 int tls_store_reload(struct tls_store *store, const struct tls_store_options *options, char *error, size_t error_size);
 /* May a connection with this server name (NULL: none was sent) carry requests for `host`? False: 421 Misdirected Request. */
 bool tls_store_same_certificate(const struct tls_store *store, const char *server_name, const char *host);
+/* Has some certificate this name, so that a visitor gets there without a warning? */
+bool tls_store_covers(const struct tls_store *store, const char *host);
 size_t tls_store_count(const struct tls_store *store);
 uint64_t tls_store_reloads(const struct tls_store *store); /* contexts made since the first */
 void tls_store_close(struct tls_store *store); /* NULL is fine; frees itself when its handles are gone */

@@ -67,6 +67,21 @@ class Reload(Case):
         self.assertEqual(fetch(server.http, "line.tim.localhost").status, 200)
 
 
+class Many(Case):
+    def test_a_list_longer_than_a_first_message_may_be(self):
+        o = self.origin("o")
+        services = {f"svc-{i}": {"port": o.port, "headers": {"X-Filler": "f" * 120}} for i in range(700)}
+        path = self.write("s.json", services)
+        self.assertGreater(os.path.getsize(path), 100_000)
+        server = self.server()
+        client = self.client(server, "-u", "tim", "-c", path, wait=False)
+        self.await_status(server.http, "svc-0.tim.localhost")
+        self.assertEqual(fetch(server.http, "svc-699.tim.localhost").status, 200)
+        self.write("s.json", {**services, "added": o.port})
+        self.await_status(server.http, "added.tim.localhost")
+        self.assertEqual(client.errors().count("connected as"), 1)
+
+
 class Forms(Case):
     def serve(self, services, *args, **options):
         path = self.write("s.json", services)

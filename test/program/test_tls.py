@@ -46,6 +46,18 @@ class Https(Case):
         self.assertEqual(self.ask(server, "o.tim.localhost", one).status, 200)
         del two
 
+    def test_urls_are_in_the_form_that_a_certificate_covers(self):
+        for name, host in (("one", "*.tim.localhost"), ("flat", "*.localhost")):
+            crt, key = self.certificate(name, host, "tim.localhost")
+            server = self.server("--https-port", "0", "--tls-cert", crt, "--tls-key", key)
+            client = self.client(server, "-u", "tim", f"o={self.o.port}", verbose=False)
+            shown = "o.tim.localhost" if name == "one" else "o--tim.localhost"
+            self.assertEqual(client.output(), f"https://{shown}:{server.https}\n")
+            self.assertEqual(self.ask(server, shown, crt).status, 200)
+            self.assertIn(f"https://{shown}:{server.https}/", self.ask(server, "tim.localhost", crt).text)
+            client.stop()
+            server.stop()
+
     def test_host_under_another_certificate_is_misdirected(self):
         self.certificate("tls/one", "*.tim.localhost")
         two, _ = self.certificate("tls/two", "*.sue.localhost")
