@@ -15,6 +15,7 @@
 #include "services.h"
 
 #define ENVIRONMENT_NAME_MAX 64u
+#define CHOICES_TEXT_MAX     64u
 
 static char **text_member(struct options *options, const struct options_row *row) {
   return (char **)(void *)((char *)options + row->offset);
@@ -84,9 +85,26 @@ static int parse_switch(const char *text, bool *value) {
   return -1;
 }
 
+/* Is the text one of the words that the option may be? If not, says which are right ("a, b or c"). */
+static bool is_choice(const struct options_row *row, const char *text, char *right, size_t right_size) {
+  size_t length = strlen(text), used = 0;
+  right[0] = '\0';
+  const char *choices = row->flags & OPTIONS_CHOICES ? row->metavar : NULL;
+  for (const char *word = choices; word != NULL; word = strchr(word, '|') == NULL ? NULL : strchr(word, '|') + 1) {
+    size_t size = strcspn(word, "|");
+    if (size == length && strncmp(word, text, size) == 0)
+      return true;
+    const char *joint = word == choices ? "" : word[size] == '\0' ? " or " : ", ";
+    if (used < right_size)
+      used += (size_t)snprintf(right + used, right_size - used, "%s%.*s", joint, (int)size, word);
+  }
+  return choices == NULL;
+}
+
 /* Text from the command line or the environment; `shown` is how messages call the option. */
 static int set_from_text(struct options *options, const struct options_row *row, enum options_source source,
                          const char *shown, const char *text, char *error, size_t error_size) {
+  char right[CHOICES_TEXT_MAX];
   if (is_overruled(options, row, source))
     return 0;
   note_source(options, row, source);
@@ -94,6 +112,10 @@ static int set_from_text(struct options *options, const struct options_row *row,
   case OPTIONS_TEXT:
     if (text[0] == '\0') {
       snprintf(error, error_size, "%s is empty", shown);
+      return MDM_CLIENT_USAGE;
+    }
+    if (!is_choice(row, text, right, sizeof right)) {
+      snprintf(error, error_size, "%s must be %s, not \"%s\"", shown, right, text);
       return MDM_CLIENT_USAGE;
     }
     wipe_text(text_member(options, row), row->flags);
@@ -292,6 +314,7 @@ const cJSON *options_long_form(const cJSON *root) {
 static int set_from_json(struct options *options, const struct options_row *row, struct net_json *json,
                          const cJSON *object, const char *key) {
   const char *text = NULL;
+  char right[CHOICES_TEXT_MAX];
   int64_t number = 0;
   bool truth = false;
   int found = 0;
@@ -311,6 +334,10 @@ static int set_from_json(struct options *options, const struct options_row *row,
   }
   if (found == 1 && text != NULL && text[0] == '\0') {
     net_json_fail(json, cJSON_GetObjectItemCaseSensitive(object, key), "is empty");
+    return -1;
+  }
+  if (found == 1 && text != NULL && !is_choice(row, text, right, sizeof right)) {
+    net_json_fail(json, cJSON_GetObjectItemCaseSensitive(object, key), "must be %s, not \"%s\"", right, text);
     return -1;
   }
   if (found != 1 || options == NULL || is_overruled(options, row, OPTIONS_FILE))
@@ -397,15 +424,6 @@ int options_read_file(struct options *options, char *error, size_t error_size) {
   return status;
 }
 
-static int check(const struct options *options, char *error, size_t error_size) {
-  if (options->log_format != NULL && strcmp(options->log_format, "text") != 0 &&
-      strcmp(options->log_format, "json") != 0) {
-    snprintf(error, error_size, "--log-format must be text or json, not \"%s\"", options->log_format);
-    return MDM_CLIENT_USAGE;
-  }
-  return 0;
-}
-
 int options_read(struct options *options, int argc, char **argv, options_getenv env, char *error, size_t error_size) {
   int status = options_read_arguments(options, argc, argv, error, error_size);
   if (options->command == OPTIONS_HELP || (status == 0 && options->command == OPTIONS_VERSION))
@@ -414,7 +432,5 @@ int options_read(struct options *options, int argc, char **argv, options_getenv 
     status = options_read_environment(options, env, error, error_size);
   if (status == 0 && options->command != OPTIONS_HASH)
     status = options_read_file(options, error, error_size);
-  if (status == 0)
-    status = check(options, error, error_size);
   return status;
 }

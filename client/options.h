@@ -35,6 +35,7 @@ enum options_kind { OPTIONS_TEXT, OPTIONS_INTEGER, OPTIONS_SWITCH, OPTIONS_COUNT
 #define OPTIONS_SECRET  1u /* wiped; overwritten in argv; a file that holds it must be private */
 #define OPTIONS_NO_FILE 2u /* makes no sense in the services file */
 #define OPTIONS_NO_ENV  4u
+#define OPTIONS_CHOICES 8u /* TEXT: one of the words of its metavar */
 
 struct options_row {
   const char *name; /* long form, key and (upper case) environment variable */

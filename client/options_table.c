@@ -27,7 +27,7 @@ const struct options_row options_table[] = {
     {"known-servers", 0, TEXT(known_servers), 0, "FILE", "keys seen before (~/.config/mdm-tunnel/known_servers)"},
     {"ca", 0, TEXT(ca), 0, "FILE|system", "verify the server's certificate with these authorities"},
     {"plaintext", 0, SWITCH(plaintext), 0, "", "without TLS; loopback only"},
-    {"carrier", 0, TEXT(carrier), 0, "tls|ws|auto", "how to reach the server (auto: TLS, then a WebSocket on 443)"},
+    {"carrier", 0, TEXT(carrier), OPTIONS_CHOICES, "tls|ws|auto", "how to reach the server (auto: TLS, then a WebSocket on 443)"},
     {"proxy-url", 0, TEXT(proxy_url), 0, "URL", "HTTP proxy to go through (CONNECT)"},
     {"proxy-username", 0, TEXT(proxy_username), 0, "NAME", "its user name"},
     {"proxy-password", 0, TEXT(proxy_password), OPTIONS_SECRET, "WORD",
@@ -36,7 +36,7 @@ const struct options_row options_table[] = {
     {"verbose", 'v', OPTIONS_COUNT, offsetof(struct options, verbose), 0, 2, 0, "",
      "say what happens; twice: every stream"},
     {"quiet", 'q', SWITCH(quiet), 0, "", "print nothing"},
-    {"log-format", 0, TEXT(log_format), 0, "text|json", "form of what -v prints"},
+    {"log-format", 0, TEXT(log_format), OPTIONS_CHOICES, "text|json", "form of what -v prints"},
     {"version", 'V', COMMAND(OPTIONS_VERSION), OPTIONS_NO_FILE | OPTIONS_NO_ENV, "", "print the version"},
     {"help", 0, COMMAND(OPTIONS_HELP), OPTIONS_NO_FILE | OPTIONS_NO_ENV, "", "this text (so does -h alone)"},
 };

@@ -321,6 +321,7 @@ int service_map_argument(struct service_map *map, const char *text, const char *
     snprintf(error, error_size, "out of memory");
     return SERVICE_MAP_ENOMEM;
   }
+  entry->from_argument = true;
   snprintf(entry->service.name, sizeof entry->service.name, "%s", name);
   if (target_parse(&entry->target, equals == NULL ? text : equals + 1, reason, sizeof reason) != 0) {
     snprintf(error, error_size, "\"%s\": %s", text, reason);
@@ -329,6 +330,12 @@ int service_map_argument(struct service_map *map, const char *text, const char *
   }
   for (size_t i = 0; i < map->count; i++)
     if (names_equal(map->list[i]->service.name, name)) {
+      if (map->list[i]->from_argument) {
+        snprintf(error, error_size, "\"%s\": the service \"%s\" is on the command line twice; upper and lower case are the same", text,
+                 map->list[i]->service.name);
+        service_entry_unref(entry);
+        return SERVICE_MAP_EINVAL;
+      }
       service_entry_unref(map->list[i]);
       map->list[i] = entry;
       return SERVICE_MAP_OK;

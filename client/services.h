@@ -25,6 +25,7 @@ struct service_entry {
   struct target target;
   bool tls;
   uint8_t proxy_protocol; /* 0 = none, 1, 2 */
+  bool from_argument;     /* named on the command line, which wins over the file */
   bool lost;              /* another client took it over: not announced again until it changes */
 };
 
@@ -48,7 +49,7 @@ int service_map_load(struct service_map *map, const char *path, char *error, siz
 int service_map_parse(struct service_map *map, const char *name, const char *text, size_t size, char *error,
                       size_t error_size);
 /* "name=target" or a target alone, which is then named after `directory` (a path, its last part counts). Replaces an
- * entry of that name. */
+ * entry of that name that the file gave; twice on the command line is an error. */
 int service_map_argument(struct service_map *map, const char *text, const char *directory, char *error,
                          size_t error_size);
 /* Gives ids: entries equal to one of `old` become that one. *next_id counts up, never back. `old` may be empty. */

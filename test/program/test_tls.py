@@ -54,7 +54,7 @@ class Https(Case):
             shown = "o.tim.localhost" if name == "one" else "o--tim.localhost"
             self.assertEqual(client.output(), f"https://{shown}:{server.https}\n")
             self.assertEqual(self.ask(server, shown, crt).status, 200)
-            self.assertIn(f"https://{shown}:{server.https}/", self.ask(server, "tim.localhost", crt).text)
+            self.assertIn(f"https://{shown}:{server.https}/", self.ask(server, f"tim.localhost:{server.https}", crt).text)
             client.stop()
             server.stop()
 

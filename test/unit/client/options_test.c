@@ -100,6 +100,8 @@ static void wrong_arguments_are_named(void **state) {
       {"-u _", "-u is empty"},
       {"--token= ", "--token is empty"},
       {"--heartbeat 0", "--heartbeat must"},
+      {"--carrier udp", "--carrier must be tls, ws or auto, not \"udp\""},
+      {"--log-format xml", "--log-format must be text or json"},
       {"login hello=1", "takes no services"},
   };
   (void)state;
@@ -281,6 +283,7 @@ static void a_wrong_key_of_the_file_is_named_with_its_line(void **state) {
       {"{\"services\": {},\n \"port\": 70000}", "services.json:2"},
       {"{\"services\": {},\n\n \"strict\": \"yes\"}", "services.json:3"},
       {"{\"services\": {},\n \"user\": \"\"}", "is empty"},
+      {"{\"services\": {},\n \"carrier\": \"udp\"}", "services.json:2: \"carrier\": must be tls, ws or auto"},
       {"{\"services\": {}, \"proxy\": 3}", "proxy"},
       {"{\"services\": {}, \"proxy\": {\"uri\": \"x\"}}", "uri"},
   };

@@ -162,6 +162,17 @@ static void arguments_add_to_the_map_and_win(void **state) {
   service_map_clean(&map);
 }
 
+static void a_name_twice_on_the_command_line_is_an_error(void **state) {
+  struct service_map map;
+  char error[512];
+  (void)state;
+  service_map_init(&map);
+  assert_int_equal(service_map_argument(&map, "hello=3000", "/x", error, sizeof error), SERVICE_MAP_OK);
+  assert_int_equal(service_map_argument(&map, "HELLO=3001", "/x", error, sizeof error), SERVICE_MAP_EINVAL);
+  assert_non_null(strstr(error, "HELLO=3001"));
+  service_map_clean(&map);
+}
+
 static void a_target_alone_is_named_after_the_directory(void **state) {
   static const struct {
     const char *directory, *name;
@@ -271,6 +282,7 @@ int main(void) {
       cmocka_unit_test(any_key_is_a_name),
       cmocka_unit_test(a_missing_file_is_told_apart),
       cmocka_unit_test(arguments_add_to_the_map_and_win),
+      cmocka_unit_test(a_name_twice_on_the_command_line_is_an_error),
       cmocka_unit_test(a_target_alone_is_named_after_the_directory),
       cmocka_unit_test(wrong_arguments_are_quoted),
       cmocka_unit_test(an_id_keeps_its_meaning_over_reloads),
