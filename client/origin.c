@@ -28,11 +28,13 @@ static const char *const state_names[] = {"DIAL", "SECURE", "RELAY", "LINGER", "
 _Static_assert(sizeof state_names / sizeof *state_names == ORIGIN_CLOSED + 1, "a name for every state");
 
 struct origin {
-  struct origin *next; /* in the pool */
   struct origin_pool *pool;
   mdm_stream *stream;
   struct net_conn *conn;
-  struct net_dial *dial;
+  union {
+    struct net_dial *dial; /* in DIAL, else NULL */
+    struct origin *next;   /* while it waits in the pool */
+  };
   struct service_entry *entry; /* until connected */
   struct mdm_address visitor;
   uint32_t id; /* the stream's, for the log */
@@ -46,6 +48,7 @@ struct origin {
   bool delivered;    /* at least one byte reached it */
   bool broken;       /* end with RST */
 };
+_Static_assert(sizeof(struct origin) <= 120, "with the connection and the stream, 600 bytes an idle stream");
 
 static const struct mdm_stream_ops origin_stream_ops;
 static const struct net_conn_ops origin_conn_ops;
