@@ -88,6 +88,10 @@ const struct net_service *agent_service(const struct agent *agent, uint32_t id) 
   return bsearch(&id, link->services, link->services_count, sizeof link->services[0], compare_id);
 }
 
+bool agent_stream_stays(const struct agent *agent, const mdm_stream *stream) {
+  return agent->current != NULL && net_link_mux(agent->current->net) == mdm_stream_mux(stream);
+}
+
 static size_t agent_streams(const struct agent *agent) {
   size_t count = 0;
   for (const struct agent_link *link = agent->links; link != NULL; link = link->next) {

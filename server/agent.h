@@ -23,5 +23,7 @@ int agent_stream_open(struct agent *agent, uint32_t service, enum mdm_kind kind,
                       const struct mdm_stream_ops *ops, void *user, mdm_stream **out) MDM_MUST_USE;
 /* The service's entry while the agent still serves that id, else NULL. */
 const struct net_service *agent_service(const struct agent *agent, uint32_t id);
+/* Whether the stream's link still takes new streams of the agent. One that drains waits for its streams: keep none idle on it. */
+bool agent_stream_stays(const struct agent *agent, const mdm_stream *stream);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "agent_private.h"
 #include "edge.h"
+#include "visitor.h"
 
 #define OPEN_CREDIT 65536u /* what the client may send on a stream before it is answered */
 #define OPEN_STREAMS 65536u
@@ -146,6 +147,8 @@ void agent_link_drain(struct agent_link *link, const char *text) {
     link_step_down(link, false);
     agent_link_enter(link, LINK_DRAIN);
     net_link_drain(link->net, MDM_GOAWAY_DRAIN, text);
+    if (link->set->worker->visitors != NULL)
+      visitor_set_forget(link->set->worker->visitors, agent_id(link->agent));
   } else if (link->state != LINK_DRAIN) {
     agent_link_refuse(link, MDM_GOAWAY_DRAIN, "%s", text);
   }

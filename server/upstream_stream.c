@@ -20,6 +20,7 @@ struct upstream_stream {
   struct upstream base;
   struct http_pool *pool;
   struct net_loop *loop;
+  struct agent *agent;           /* outlives the stream */
   mdm_stream *stream;            /* NULL once closed */
   struct upstream_limits limits;
   struct http_buffer *out;       /* request bytes that wait for credit */
@@ -601,7 +602,7 @@ static void up_retire(struct upstream *upstream) {
 static bool up_release(struct upstream *upstream) {
   struct upstream_stream *u = self_of(upstream);
   bool whole = u->answer == ANSWER_DONE && u->request == REQUEST_DONE && !u->out && u->stream;
-  if (whole && u->keep_alive && !u->tainted && !u->fin_received && !u->finishing) {
+  if (whole && u->keep_alive && !u->tainted && !u->fin_received && !u->finishing && agent_stream_stays(u->agent, u->stream)) {
     mdm_stream_rest(u->stream);
     u->request = REQUEST_NONE;
     u->answer = ANSWER_IDLE;
@@ -613,7 +614,7 @@ static bool up_release(struct upstream *upstream) {
     kill_stream(u, MDM_RESET_CANCEL);
     return false;
   }
-  up_retire(upstream); /* the origin has closed or said that it will */
+  up_retire(upstream); /* the origin has closed or said that it will, or the link drains */
   return false;
 }
 
@@ -649,6 +650,7 @@ int upstream_stream_open(struct upstream **out, const struct upstream_options *o
       .base = {.ops = &ops, .events = events, .owner = owner, .key = *key},
       .pool = options->pool,
       .loop = options->loop,
+      .agent = options->agent,
       .limits = options->limits,
       .linger = {.fire = linger_over},
   };

@@ -13,6 +13,9 @@ size_t visitor_set_count(const struct visitor_set *set);
 void visitor_set_drain(struct visitor_set *set);  /* idle ones close now, others after their answer (Connection: close) */
 void visitor_set_close(struct visitor_set *set);  /* all, now */
 
+/* A link of this agent drains: idle upstreams to it end, so that it does not wait for their visitors. */
+void visitor_set_forget(struct visitor_set *set, uint64_t agent);
+
 /* Takes an accepted connection: PROXY header read, TLS established if it has any; net_conn_peer() is the visitor's (or proxy's) address. */
 int visitor_accept(struct worker *worker, struct net_conn *conn);
 

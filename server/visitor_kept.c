@@ -62,3 +62,22 @@ void visitor_retire_kept(struct visitor *v) {
     upstream->ops->retire(upstream);
   }
 }
+
+static void visitor_forget(struct visitor *v, uint64_t agent) {
+  struct upstream **link = &v->kept;
+  while (*link) {
+    struct upstream *upstream = *link;
+    if (upstream->key.agent != agent) {
+      link = &upstream->next;
+      continue;
+    }
+    *link = upstream->next;
+    v->kept_count--;
+    upstream->ops->retire(upstream);
+  }
+}
+
+void visitor_set_forget(struct visitor_set *set, uint64_t agent) {
+  for (struct visitor *v = set->first; v; v = v->next)
+    visitor_forget(v, agent);
+}

@@ -21,6 +21,19 @@ class Clients(Case):
         self.assertEqual(self.ask(server, "a").status, 200)
         self.assertEqual(self.ask(server, "b").status, 503)
 
+    def test_stopping_waits_for_no_idle_visitor(self):
+        o = self.origin("o")
+        server = self.server("--hold", "0")
+        client = self.client(server, "-u", "tim", f"o={o.port}")
+        with dial(server.http) as idle:  # kept alive, and with it its connection to the service
+            idle.send(request_text("GET", "/", "o.tim.localhost"))
+            self.assertEqual(idle.answer().status, 200)
+            start = time.monotonic()
+            client.stop()
+            self.assertLess(time.monotonic() - start, 5)  # 10 s is how long streams in use may take
+            idle.send(request_text("GET", "/", "o.tim.localhost"))
+            self.assertEqual(idle.answer().status, 503)
+
     def test_same_service_twice_is_refused_in_words(self):
         a, b = self.origin("a"), self.origin("b")
         server = self.server()
