@@ -212,6 +212,11 @@ static void route_guess(struct route *out, const struct label *labels, size_t co
   if (count < 3 || all_digits(&labels[count - 1])) {
     return;
   }
+  for (size_t i = 0; i < count; i++) {
+    if (labels[i].size == 0) {
+      return;
+    }
+  }
   if (flat_split(&labels[0], &service, &user)) {
     route_set(out, &service, &user);
   } else if (count == 3) {
@@ -240,8 +245,8 @@ void names_route(struct route *out, const char *const *domains, size_t domains_c
   if (host_size > 1 && host[host_size - 1] == '.') {
     host_size--;
   }
-  if (host_size == 0 || host_size > NAMES_HOST_MAX) {
-    return;
+  if (host_size == 0 || host_size > NAMES_HOST_MAX || (host_size > 1 && host[host_size - 1] == '.')) {
+    return; /* one trailing dot is the root's; two are nobody's */
   }
   bool literal = host[0] == '[';
   for (size_t i = 0; i < host_size; i++) {

@@ -46,6 +46,7 @@ static void without_domains_the_labels_decide(void **state) {
       {"xn--bcher-kva.tim.example.com", ROUTE_FOREIGN, NULL, NULL, NULL, 0},
       {"1.2.3.4.5", ROUTE_FOREIGN, NULL, NULL, NULL, 0},
       {"a.b.c.999", ROUTE_FOREIGN, NULL, NULL, NULL, 0},
+      {"a.tim..com", ROUTE_FOREIGN, NULL, NULL, NULL, 0},
   };
   (void)state;
   check(NULL, 0, table, sizeof table / sizeof table[0]);
@@ -127,7 +128,8 @@ static void literals_are_the_server_itself(void **state) {
 
 static void what_is_no_host_is_invalid(void **state) {
   static const char *const hosts[] = {"", " a", "a b", "a\tb", "a:b", "a:70000", "a:123456", "a:1:2", "[::1", "[::1]x", "[]", "[127.0.0.1]", "[x]",
-                                      "::1", "a/b", "u@h", "a,b?", "h#", "a\\b", "<x>", "\"a\"", "\x7f", "a\x01", ":80"};
+                                      "::1", "a/b", "u@h", "a,b?", "h#", "a\\b", "<x>", "\"a\"", "\x7f", "a\x01", ":80",
+                                      "a.tim.localhost..", "a.tim.d.test..:80", "..."};
   struct route route;
   char big[NAMES_HOST_MAX + 2];
   (void)state;
