@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "log.h"
 #include "loop.h"
 
 #define PIECES_MAX 40u           /* slices handed on at once: leaves room for framing within one system call's 64 */
@@ -52,6 +53,12 @@ static void stream_free_if_over(struct upstream_stream *u) {
   free(u);
 }
 
+/* What no exchange is told, but whoever looks after the service should know. */
+static void say(const struct upstream_stream *u, const char *sentence) {
+  const struct net_log_actor actor = {.kind = "upstream", .id = u->stream ? mdm_stream_id(u->stream) : 0, .state = "KEPT"};
+  net_log_write(u->loop->log, NET_LOG_INFO, &actor, "%s", sentence);
+}
+
 /* The exchange hears nothing more. */
 static void detach(struct upstream_stream *u) {
   u->base.owner = NULL;
@@ -76,6 +83,8 @@ static void tell_lost(struct upstream_stream *u, const struct upstream_loss *los
   if (!owner)
     return;
   detach(u);
+  if (kept && loss->fault == UPSTREAM_NONSENSE)
+    say(u, loss->why);
   if (kept)
     events->gone(owner, &u->base);
   else
@@ -450,6 +459,7 @@ static bool take_step(struct upstream_stream *u, struct cursor *c) {
     return take_raw(u, c);
   case ANSWER_IDLE:  /* a byte that nobody asked for: the origin is confused */
   case ANSWER_DONE:
+    say(u, "the origin sent bytes behind the answer");
     u->tainted = true;
     cursor_pass(c, rest.size);
     return true;
