@@ -169,6 +169,8 @@ void visitor_read_head(struct visitor *v) {
 void visitor_head_late(struct visitor *v) {
   net_conn_pause(v->conn);
   visitor_enter(v, VISITOR_EXCHANGE);
+  if (v->x->bytes)
+    http_scan_rebase(&v->x->scan, v->x->bytes->data); /* they may have moved since they were scanned */
   know_visitor(v);
   exchange_refuse(v->x, PAGE_REQUEST_TIMEOUT, 0, "the request's head did not come in time");
 }

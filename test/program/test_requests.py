@@ -344,7 +344,9 @@ class Raw(TunnelCase):
 
     def setUp(self):
         super().setUp()
-        self.b.requests.clear()
+        for origin in (self.a, self.b):
+            origin.requests.clear()
+            origin.logs.clear()
 
     def sendall(self, wire, data):
         """The other side may refuse and close before all of it is sent."""
@@ -416,13 +418,19 @@ class Raw(TunnelCase):
         self.assertLess(len(self.a.seen("/flood")[0]), 2 * count, "small chunks are put together")
 
     def test_slow_head_is_408(self):
-        for head in ("GET /late HTTP/1.1\r\nAccept: text/html\r\nX-A: ", "GET /late HTTP/1.1\r\nAccept: text/html\r\nX-A: " + "y" * 7000):
-            with dial(self.port) as wire:
-                wire.send(head)
-                answer = self.only_answer(wire)
-                self.assertEqual(answer.status, 408)
-                self.assertTrue(answer.get("content-type").startswith("text/html"), answer.fields)
-        self.nothing_else("/late")
+        parts = (("X-A: ",), ("X-A: " + "y" * 7000,), ("X-A: " + "y" * 3000, "y" * 3500), ("X-A: " + "y" * 3000, "y" * 3500, "y" * 9000))
+        wires = [(dial(self.port), part) for part in parts]
+        for wire, part in wires:
+            self.addCleanup(wire.close)
+            wire.send("GET /late/ HTTP/1.1\r\nAccept: text/html\r\n")
+            for piece in part:
+                self.nothing_else("/late/")  # the server has read the last piece, and others' bytes since
+                wire.send(piece)
+        self.nothing_else("/late/")
+        for wire, _ in wires:
+            answer = self.only_answer(wire)
+            self.assertEqual(answer.status, 408)
+            self.assertTrue(answer.get("content-type").startswith("text/html"), answer.fields)
 
     # ---- passed ----
     def test_what_passes_is_written_anew(self):
@@ -524,10 +532,11 @@ class Raw(TunnelCase):
             self.assertEqual(wire.answer(interim=True).status, 100)
             self.assertEqual(wire.send(NEXT).answer().text, f"a POST /later {len(NEXT)}")
             self.good_answer(wire)
-        self.nothing_else("GET /smuggled HTTP/1.1\r\nHost: b.sue.localhost\r\nX-")
+        self.nothing_else("GET /smuggled HTTP/1.1\r\nHost: b.sue.localhost\r\nX-Forwarded")
 
     # ---- origins ----
     def test_origins_faults_are_seen_and_reach_no_other_request(self):
+        late = 0
         for name, (_, method, status, body, lives) in ANSWERS.items():
             with self.subTest(name), dial(self.port) as wire:
                 length = "Content-Length: 0\r\n" if method == "POST" else ""
@@ -541,14 +550,18 @@ class Raw(TunnelCase):
                     self.assertNotIn("evil", answer.text + repr(answer.fields))
                 except (EOFError, ConnectionError):
                     self.assertFalse(lives, "the connection was cut")
+                if name.endswith(", late"):
+                    late += 1
+                    self.tunnel.expect("bytes between two answers", "stderr", count=late)
                 if lives:
                     for target, host, origin in (("/then", B, "b"), ("/same", A, "a")):
                         self.good_answer(wire, target, host, origin)
 
     def test_faults_are_named_in_the_log(self):
-        with dial(self.port) as wire:
-            wire.send(f"GET /answer/two%20lengths HTTP/1.1\r\nHost: {A}\r\n\r\n").answer()
-        self.tunnel.expect(r"more than one Content-Length", "stderr")
+        for name, sentence in (("two lengths", "more than one Content-Length"), ("two answers at once", "bytes behind the answer"), ("body behind 204", "bytes behind the answer")):
+            with self.subTest(name), dial(self.port) as wire:
+                wire.send(f"GET /answer/{name.replace(' ', '%20')} HTTP/1.1\r\nHost: {A}\r\n\r\n").answer()
+                self.tunnel.expect(sentence, "stderr")
 
 
 if __name__ == "__main__":
