@@ -280,6 +280,17 @@ static int scan_trailers(struct visitor *v, const uint8_t *data, size_t size, si
   return status;
 }
 
+/* The request's trailers are whole: those that only hooks may set go, as from the head. */
+static void trailers_scanned(struct visitor *v) {
+  const struct server_config *config = v->x->config;
+  struct http_scan *scan = v->trailers;
+  http_trailers_judge(scan);
+  for (size_t i = 0; i < scan->head.fields_count; i++)
+    for (size_t k = 0; k < config->auth_fields_count; k++)
+      if (http_name_same(scan->fields[i].name, config->auth_fields[k]))
+        scan->kinds[i] = HTTP_NOMINATED;
+}
+
 void visitor_read_clean(struct visitor *v) {
   http_scan_give(&v->set->side.pool, &v->trailers);
   http_buffer_give(&v->set->side.pool, &v->trailer_bytes);
@@ -317,7 +328,7 @@ static bool pull_chunked(struct visitor *v, size_t room) {
       trailers = scan_trailers(v, data + at, size - at, &used);
       at += used;
       if (trailers == HTTP_SCAN_DONE) {
-        http_trailers_judge(v->trailers);
+        trailers_scanned(v);
         http_body_trailers_done(&v->body);
         last = true;
       }
