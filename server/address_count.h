@@ -5,6 +5,10 @@
 #include "mdm/mux.h"
 #include "strmap.h"
 
+#define ADDRESS_KEY_SIZE 18u /* a sign for the family, 8 bytes in hex, NUL */
+/* The same text for all addresses that count as one. */
+void address_key(char out[static ADDRESS_KEY_SIZE], const struct mdm_address *address);
+
 struct address_count {
   struct strmap map;
 };

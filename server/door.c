@@ -37,7 +37,7 @@ struct door {
   enum door_kind kind;
   enum door_state state;
   size_t header_size;
-  uint8_t header[PROXY_HEADER_MAX];
+  uint8_t *header; /* PROXY_HEADER_MAX bytes, where one is awaited */
 };
 /* Lives as long as the connection, whoever owns that. */
 struct pass {
@@ -157,6 +157,11 @@ static void door_break(struct door *door, const char *what, const char *why) {
   door_close(door);
 }
 
+static void door_free(struct door *door) {
+  free(door->header);
+  free(door);
+}
+
 static void on_nothing(struct net_conn *conn) {
   (void)conn;
 }
@@ -170,7 +175,7 @@ static void door_give(struct door *door, bool link, const char *carrier) {
   struct net_conn *conn = door->conn;
   net_timer_stop(&worker->loop.wheel, &door->timer);
   door_unlink(door);
-  free(door);
+  door_free(door);
   net_conn_set_owner(conn, &nobody_ops, NULL);
   if (link)
     agent_accept(worker, conn, carrier);
@@ -211,8 +216,12 @@ static void door_arrive(struct door *door) {
 /* ---- steps ---- */
 static void step_proxy(struct door *door) {
   struct proxy_header header;
+  if (door->header == NULL && (door->header = malloc(PROXY_HEADER_MAX)) == NULL) {
+    door_break(door, "out of memory", "");
+    return;
+  }
   for (;;) {
-    ssize_t got = net_conn_read(door->conn, door->header + door->header_size, sizeof door->header - door->header_size);
+    ssize_t got = net_conn_read(door->conn, door->header + door->header_size, PROXY_HEADER_MAX - door->header_size);
     if (got == UV_EAGAIN)
       return;
     if (got <= 0) {
@@ -287,7 +296,7 @@ static void on_event(struct net_conn *conn) {
 }
 
 static void on_closed(struct net_conn *conn) {
-  free(net_conn_owner(conn));
+  door_free(net_conn_owner(conn));
 }
 
 static void on_timer(struct net_timer *timer) {
@@ -359,7 +368,7 @@ void door_accept(struct worker *worker, enum door_kind kind, int fd, const struc
   }
   *door = (struct door){.worker = worker, .kind = kind, .id = ++set->next_id, .timer = {.fire = on_timer}};
   if (net_conn_open(&door->conn, &worker->loop, fd, &door_ops, door) != 0) {
-    free(door);
+    door_free(door);
     return;
   }
   net_conn_set_peer(door->conn, peer);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address_count.h"
 #include "names.h"
 #include "strmap.h"
 
@@ -16,7 +17,7 @@ struct bucket {
   struct strmap_node node;
   struct bucket *older, *newer;
   uint64_t tokens, used_ms;
-  char key[NET_LABEL_MAX + 2]; /* 'u' and the user, or a letter for the family and the bytes in hex */
+  char key[NET_LABEL_MAX + 2]; /* 'u' and the user, or an address_key() */
 };
 struct request_rate {
   struct strmap map;
@@ -100,14 +101,10 @@ static bool take(struct request_rate *table, uint64_t now_ms, const char *key, u
 }
 
 bool request_rate_address(struct request_rate *table, uint64_t now_ms, const struct mdm_address *address, uint32_t per_second) {
-  char key[2 * 8 + 2];
-  size_t bytes = address->family == 6 ? 8 : address->family == 4 ? 4 : 0, used = 1;
+  char key[ADDRESS_KEY_SIZE];
   if (per_second == 0)
     return true;
-  key[0] = address->family == 6 ? '6' : '4';
-  key[1] = '\0';
-  for (size_t i = 0; i < bytes; i++)
-    used += (size_t)snprintf(key + used, sizeof key - used, "%02x", address->bytes[i]);
+  address_key(key, address);
   return take(table, now_ms, key, per_second);
 }
 
