@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 
-from tunnel import Case, Wire, dial, fetch, free_port, main, request_text
+from tunnel import SERVER, Case, Wire, dial, fetch, free_port, main, request_text, tls_server
 
 
 class HttpProxy:
@@ -156,6 +156,36 @@ class Carriers(Case):
         self.client(server, "-u", "tim", "-h", f"wss://localhost:{server.https}", "--proxy-url", f"http://127.0.0.1:{proxy.port}", f"o={self.o.port}")
         self.works(server)
         self.assertEqual(proxy.targets, [f"localhost:{server.https}"])
+
+    def test_a_front_that_ends_tls_sees_nothing(self):
+        """A proxy in front decrypts the WebSocket's TLS; inside is the link's own, so that neither token nor requests are to be seen."""
+        users = self.path("users.json")
+        status, out, _ = self.program([SERVER, "user", "add", "tim", "--users", users, "--state-dir", self.path("state")])
+        self.assertEqual(status, 0)
+        token = out.split()[-1]
+        server = self.server("--users", users)
+        context = tls_server(*self.certificate("front", "localhost"))
+        seen = []
+
+        def relay(wire, front):
+            with socket.create_connection(("127.0.0.1", server.http), 5) as other:
+                pair = {wire.sock: other, other: wire.sock}
+                while True:
+                    ready = select.select(list(pair), [], [])[0] if not wire.sock.pending() else [wire.sock]
+                    for side in ready:
+                        data = side.recv(65536)
+                        if not data:
+                            return
+                        seen.append(data)
+                        pair[side].sendall(data)
+        front = self.origin("front", raw=relay, tls=context)
+        client = self.client(None, "-h", f"wss://localhost:{front.port}", f"o={self.o.port}", env={"MDM_TUNNEL_TOKEN": token})
+        self.assertEqual(fetch(server.http, "o.tim.localhost", "/private-path", "POST", body=b"private body").status, 200)
+        everything = b"".join(seen)
+        self.assertIn(b"/.well-known/mdm-tunnel", everything)
+        for secret in (token.split(".")[1].encode(), b"private", b"Host: o.tim"):
+            self.assertNotIn(secret, everything)
+        client.stop()
 
     def test_list_of_servers_is_tried_in_turn(self):
         server = self.server()

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-from tunnel import Origin, TunnelCase, dial, main, reply, request_text, wait_for
+from tunnel import Origin, TunnelCase, dial, fetch, main, reply, request_text, wait_for
 
 
 def behave(request, wire, origin):
@@ -244,6 +244,16 @@ class Streaming(TunnelCase):
         wire.send("POST /early HTTP/1.1\r\nHost: s.tim.localhost\r\nContent-Length: 100000000\r\n\r\n" + "x" * 1000)
         self.assertEqual(wire.answer().status, 413)
 
+    def test_early_answer_to_expect_100_leaves_no_doubt_about_the_next_request(self):
+        wire = self.wire()
+        wire.send("POST /early HTTP/1.1\r\nHost: s.tim.localhost\r\nContent-Length: 30\r\nExpect: 100-continue\r\n\r\n")
+        self.assertEqual(wire.answer().status, 413)
+        try:  # what looks like a request may be the body: nobody may answer it
+            wire.send("GET /early HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertTrue(wire.ended())
+        except ConnectionError:
+            pass
+
     def test_answer_while_the_request_still_comes(self):
         wire = self.wire()
         wire.send("POST /duplex HTTP/1.1\r\nHost: s.tim.localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -318,6 +328,46 @@ class Retry(TunnelCase):
         self.assertEqual(wire.send(request_text("GET", "/", "r.tim.localhost")).answer().text, "first")
         self.assertEqual(wire.send(request_text("POST", "/", "r.tim.localhost", body=b"x")).answer().status, 502)
         self.assertEqual(self.services["r"].requests.count("POST") + self.services["r"].requests.count("first"), 2)
+
+
+class ConfusedOrigin(TunnelCase):
+    """What an origin sends beyond its answer reaches nobody."""
+
+    @classmethod
+    def origins(cls):
+        def raw(wire, origin):
+            while (request := wire.request()) is not None:
+                origin.requests.append(request)
+                answer = reply(body=f"right {request.target}")
+                evil = reply(body="EVIL")
+                if request.target == "/two-answers":
+                    wire.send(answer + evil)
+                elif request.target == "/late-second":
+                    wire.send(answer)
+                    time.sleep(0.05)
+                    wire.send(evil)
+                elif request.target == "/204-with-body":
+                    wire.send(b"HTTP/1.1 204 No Content\r\n\r\n" + evil)
+                elif request.target == "/304-with-body":
+                    wire.send(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\n" + evil)
+                elif request.method == "HEAD":
+                    wire.send(reply(body="EVIL body of a HEAD"))
+                elif request.target == "/unasked-100":
+                    wire.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + answer)
+                else:
+                    wire.send(answer)
+        return {"o": Origin("o", raw=raw)}
+
+    def test_surplus_is_cut_off(self):
+        for method, target in (("GET", "/two-answers"), ("GET", "/late-second"), ("GET", "/204-with-body"), ("GET", "/304-with-body"), ("HEAD", "/head"), ("GET", "/unasked-100")):
+            with self.subTest(target):
+                wire = self.wire()
+                wire.send(request_text(method, target, "o.tim.localhost"))
+                self.assertNotIn("EVIL", wire.answer(method).text)
+                time.sleep(0.1)
+                for i in range(2):
+                    self.assertEqual(wire.send(request_text("GET", f"/after/{i}", "o.tim.localhost")).answer().text, f"right /after/{i}")
+                self.assertEqual(fetch(self.port, "o.tim.localhost", "/other").text, "right /other")
 
 
 class Forwarded(TunnelCase):

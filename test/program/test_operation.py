@@ -74,6 +74,14 @@ class Configuration(Case):
         server.expect(r"(?i)anybody|open", "stderr")
         self.assertTrue(server.running())
 
+    def test_any_address_is_dual_stack(self):
+        origin = self.origin("o")
+        server = self.server("--bind", "*", "--open")
+        self.client(server, "-u", "tim", f"o={origin.port}")
+        for address in ("127.0.0.1", "::1"):
+            self.assertEqual(fetch(server.http, "o.tim.localhost", address=address).status, 200)
+            self.assertEqual(origin.requests[-1].get("x-forwarded-for"), address)
+
     def test_port_in_use_is_said(self):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
