@@ -47,14 +47,14 @@ class Https(Case):
         del two
 
     def test_urls_are_in_the_form_that_a_certificate_covers(self):
-        for name, host in (("one", "*.tim.localhost"), ("flat", "*.localhost")):
-            crt, key = self.certificate(name, host, "tim.localhost")
-            server = self.server("--https-port", "0", "--tls-cert", crt, "--tls-key", key)
+        for name, host in (("one", "*.tim.tunnel.test"), ("flat", "*.tunnel.test")):
+            crt, key = self.certificate(name, host, "tim.tunnel.test")
+            server = self.server("--domain", "tunnel.test", "--https-port", "0", "--tls-cert", crt, "--tls-key", key)
             client = self.client(server, "-u", "tim", f"o={self.o.port}", verbose=False)
-            shown = "o.tim.localhost" if name == "one" else "o--tim.localhost"
+            shown = "o.tim.tunnel.test" if name == "one" else "o--tim.tunnel.test"
             self.assertEqual(client.output(), f"https://{shown}:{server.https}\n")
             self.assertEqual(self.ask(server, shown, crt).status, 200)
-            self.assertIn(f"https://{shown}:{server.https}/", self.ask(server, f"tim.localhost:{server.https}", crt).text)
+            self.assertIn(f"https://{shown}:{server.https}/", self.ask(server, f"tim.tunnel.test:{server.https}", crt).text)
             client.stop()
             server.stop()
 
