@@ -201,6 +201,7 @@ void exchange_over(struct exchange *x) {
 struct page_view exchange_view(const struct exchange *x) {
   struct page_view view = {
       .head = x->request.head,
+      .date = http_side_date(x->side),
       .keep_alive = x->request.keep_alive && x->scan.head.minor == 1 && !x->side->worker->draining && x->front->can_keep_alive(x),
   };
   for (size_t i = 0; i < x->scan.head.fields_count; i++) {

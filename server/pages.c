@@ -248,6 +248,9 @@ static void head_policy(struct text *head) {
 static void head_start(struct text *head, const struct page_view *view, int status) {
   text_format(head, "HTTP/1.1 %d %s\r\n", status, page_reason(status));
   text_put(head, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n");
+  if (view->date) {
+    text_format(head, "Date: %s\r\n", view->date);
+  }
   if (!view->keep_alive) {
     text_put(head, "Connection: close\r\n");
   }

@@ -57,6 +57,7 @@ struct page_view {
   struct mdm_text accept; /* value of Accept, empty when missing */
   bool head;              /* HEAD: the head alone */
   bool keep_alive;        /* false: says Connection: close */
+  const char *date;       /* IMF-fixdate (RFC 9110 6.6.1); NULL = not told */
 };
 struct page_problem {
   enum page_cause cause;

@@ -385,16 +385,17 @@ static bool pull_raw(struct visitor *v, size_t room) {
 
 bool visitor_pull(struct exchange *x, size_t room) {
   struct visitor *v = x->visitor;
-  if (v->broken || v->refused || v->state != VISITOR_EXCHANGE)
-    return false;
-  if (v->raw) {
-    net_conn_resume(v->conn);
-    return pull_raw(v, room);
-  }
-  if (x->body_done)
+  bool more;
+  if (v->broken || v->refused || v->state != VISITOR_EXCHANGE || (x->body_done && !v->raw))
     return false;
   net_conn_resume(v->conn);
-  return x->request.framing == HTTP_FRAMING_LENGTH ? pull_length(v, room) : pull_chunked(v, room);
+  if (v->raw)
+    more = pull_raw(v, room);
+  else
+    more = x->request.framing == HTTP_FRAMING_LENGTH ? pull_length(v, room) : pull_chunked(v, room);
+  if (more)
+    net_conn_pause(v->conn); /* until the next turn, which may be long in coming: only its hang-up is of interest */
+  return more;
 }
 
 /* ---- the end ---- */
