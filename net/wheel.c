@@ -156,6 +156,7 @@ void net_wheel_close(struct net_wheel *wheel) {
 
 void net_wheel_advance(struct net_wheel *wheel, uint64_t now_ms) {
   const uint64_t target = now_ms / NET_WHEEL_TICK_MS;
+  wheel->advancing = true;
   for (;;) {
     const uint64_t tick = wheel_next_tick(wheel);
     if (tick == 0 || tick > target) {
@@ -163,6 +164,7 @@ void net_wheel_advance(struct net_wheel *wheel, uint64_t now_ms) {
     }
     wheel_visit(wheel, tick);
   }
+  wheel->advancing = false;
   if (wheel->now_tick < target) {
     wheel->now_tick = target;
   }
@@ -175,7 +177,7 @@ void net_timer_start(struct net_wheel *wheel, struct net_timer *timer, uint64_t 
     wheel_unlink(timer);
     wheel->armed--;
   }
-  if (wheel->armed == 0 && wheel->wake_tick == 0 && wheel->now_tick < now_ms / NET_WHEEL_TICK_MS) {
+  if (!wheel->advancing && wheel->armed == 0 && wheel->wake_tick == 0 && wheel->now_tick < now_ms / NET_WHEEL_TICK_MS) {
     wheel->now_tick = now_ms / NET_WHEEL_TICK_MS; /* the wheel stood still while it was empty */
   }
   timer->deadline_ms = delay_ms > UINT64_MAX - now_ms ? UINT64_MAX : now_ms + delay_ms;

@@ -25,6 +25,7 @@ struct net_wheel {
   uint64_t now_tick;  /* ticks up to this one have been fired */
   uint64_t wake_tick; /* what the uv_timer is set to; 0 = stopped */
   unsigned armed;
+  bool advancing; /* inside net_wheel_advance: now_tick is the tick being dealt with, however late */
   uint64_t (*clock_ms)(const struct net_wheel *wheel); /* the uv loop's time, unless a test brings its own */
   struct net_timer *slots[NET_WHEEL_LEVELS][NET_WHEEL_SLOTS];
 };

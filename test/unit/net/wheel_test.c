@@ -190,12 +190,32 @@ static void test_the_uv_timer_drives_it_and_rests_when_empty(void **state) {
   fixture_close(&fixture);
 }
 
+/* The process stood still (SIGSTOP, suspend): its only timer re-arms itself while the wheel is still dealing with an old tick. */
+static void test_a_late_wheel_fires_its_only_timer_once(void **state) {
+  (void)state;
+  for (unsigned lag = 0; lag < 3u * NET_WHEEL_SLOTS; lag++) {
+    struct fixture fixture;
+    fixture_open(&fixture, 10000);
+    struct model_timer timer = model(&fixture);
+    timer.again_ms = 1000;
+    model_start(&timer, 1000);
+    fixture.wheel.wake_tick = 0; /* as in the callback of the uv timer */
+    fixture_advance(&fixture, 1050 + lag * NET_WHEEL_TICK_MS);
+    assert_int_equal(timer.fired, 1);
+    fixture_advance(&fixture, 1050);
+    assert_int_equal(timer.fired, 2);
+    net_timer_stop(&fixture.wheel, &timer.timer);
+    fixture_close(&fixture);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_fires_at_most_one_tick_late_and_never_early),
       cmocka_unit_test(test_random_starts_stops_and_steps_match_a_model),
       cmocka_unit_test(test_a_timer_may_stop_another_of_the_same_tick),
       cmocka_unit_test(test_the_uv_timer_drives_it_and_rests_when_empty),
+      cmocka_unit_test(test_a_late_wheel_fires_its_only_timer_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
