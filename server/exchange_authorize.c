@@ -167,12 +167,20 @@ static void answered(enum auth_verdict verdict, const struct mdm_auth_answer *an
 static void ask(struct exchange *x) {
   size_t count = x->scan.head.fields_count;
   struct http_pool *pool = &x->side->pool;
-  x->question_fields = http_buffer_take(pool, count * sizeof(struct mdm_auth_field));
+  struct mdm_text target = x->request.path;
+  x->question_fields = http_buffer_take(pool, count * sizeof(struct mdm_auth_field) + target.size + 1);
   if (!x->question_fields) {
     exchange_page(x, &(struct page_problem){.cause = PAGE_INTERNAL});
     return;
   }
   struct mdm_auth_field *fields = (struct mdm_auth_field *)(void *)x->question_fields->data;
+  if (x->request.path_slash) {
+    char *text = (char *)(fields + count);
+    text[0] = '/';
+    if (target.size)
+      memcpy(text + 1, target.data, target.size);
+    target = (struct mdm_text){.data = text, .size = target.size + 1};
+  }
   for (size_t i = 0; i < count; i++)
     fields[i] = (struct mdm_auth_field){.name = x->scan.fields[i].name, .value = x->scan.fields[i].value};
   x->question = (struct mdm_auth_question){
@@ -182,7 +190,7 @@ static void ask(struct exchange *x) {
       .user = http_text(x->route.user),
       .service = http_text(x->route.service),
       .method = x->scan.head.method,
-      .request_target = x->scan.head.target,
+      .request_target = target, /* what the origin gets: of an absolute-form target only the path */
       .host = x->request.host,
       .scheme = http_text(x->forwarded.https ? "https" : "http"),
       .fields = fields,

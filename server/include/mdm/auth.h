@@ -54,7 +54,8 @@ struct mdm_auth_question {
   /* STREAM: what is to be dialled. */
   struct mdm_text target;
   /* VISIT: `user` and `service` above are the default route that the Host gives, both empty for a foreign Host, service empty
-   * for the list page user.DOMAIN. Fields in the order received, before ours are added. */
+   * for the list page user.DOMAIN. The target as the service gets it: a path with its query, or "*". Fields in the order
+   * received, before ours are added. */
   struct mdm_text method, request_target, host, scheme;
   const struct mdm_auth_field *fields;
   size_t fields_count;
