@@ -4,8 +4,17 @@
 #include "address.h"
 #include "auth_http_private.h"
 
+static char fold(char c) {
+  return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* Letter case and '_' for '-' make no difference: many programs behind read them as one. */
 static bool text_is(const struct mdm_text *text, const char *word) {
-  return text->size == strlen(word) && strncasecmp(text->data, word, text->size) == 0;
+  size_t i = 0;
+  while (i < text->size && word[i] != '\0' && fold(text->data[i]) == fold(word[i])) {
+    i++;
+  }
+  return i == text->size && word[i] == '\0';
 }
 
 static bool text_in(const struct mdm_text *text, const char *const *words, size_t count) {
@@ -21,7 +30,7 @@ static bool text_in(const struct mdm_text *text, const char *const *words, size_
 static const char *const not_asked[] = {
     "connection", "keep-alive", "proxy-connection", "proxy-authorization", "te",        "trailer",  "transfer-encoding", "upgrade",
     "http2-settings", "content-length", "expect",   "host",                "if-match",  "if-none-match", "if-modified-since", "if-unmodified-since",
-    "if-range",   "range",      "forwarded",        "x-real-ip",           "x_real_ip"};
+    "if-range",   "range",      "forwarded",        "x-real-ip"};
 static const char *const not_answered[] = {"connection", "keep-alive",     "proxy-connection", "te",  "trailer",
                                            "upgrade",    "content-length", "transfer-encoding", "date"};
 
@@ -31,8 +40,7 @@ static bool is_forwarded(const struct mdm_text *name) {
     return false;
   }
   for (size_t i = 0; i < sizeof prefix - 1; i++) {
-    char c = name->data[i] == '_' ? '-' : name->data[i];
-    if ((c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) != prefix[i]) {
+    if (fold(name->data[i]) != prefix[i]) {
       return false;
     }
   }
@@ -82,13 +90,15 @@ static void write_own(const struct auth_http *http, const struct mdm_auth_questi
 }
 
 static void visit_write(const struct auth_http *http, const struct mdm_auth_question *question, struct http_text *out) {
+  const struct server_config *config = *http->config;
   write_own(http, question, out);
   for (size_t i = 0; i < question->fields_count; i++) {
     const struct mdm_auth_field *field = &question->fields[i];
     /* Authorization and Cookie are what this is about: naming them in Connection changes nothing. */
     bool credential = text_is(&field->name, "authorization") || text_is(&field->name, "cookie");
+    bool forged = text_in(&field->name, (const char *const *)config->auth_fields, config->auth_fields_count);
     if (text_in(&field->name, not_asked, sizeof not_asked / sizeof not_asked[0]) || is_forwarded(&field->name) ||
-        (!credential && connection_names(question, &field->name))) {
+        (!credential && (forged || connection_names(question, &field->name)))) {
       continue;
     }
     http_text_add(out, field->name.data, field->name.size);

@@ -27,6 +27,13 @@ class Visits(Case):
         self.assertEqual(asked.get("cookie"), "c=1")
         self.assertEqual(asked.body, b"")
 
+    def test_absolute_target_is_told_as_the_origin_gets_it(self):
+        server = self.start_tunnel(lambda request, wire, origin: wire.send(reply("403 Forbidden", "no")))
+        for target, told in (("http://o.tim.localhost/admin?x", "/admin?x"), ("HTTP://o.tim.localhost?x", "/?x"), ("http://o.tim.localhost", "/"), ("/a//b", "/a//b")):
+            with self.subTest(target):
+                self.assertEqual(fetch(server.http, "o.tim.localhost", target).status, 403)
+                self.assertEqual(self.gate.requests[-1].get("x-forwarded-uri"), told)
+
     def test_configured_fields_are_handed_on_and_the_visitors_own_are_not(self):
         def allow(request, wire, origin):
             wire.send(reply(fields=[("X-Auth-User", "anna"), ("X-Other", "no")]))
@@ -35,6 +42,7 @@ class Visits(Case):
         seen = self.o.requests[-1]
         self.assertEqual(seen.all("x-auth-user"), ["anna"])
         self.assertNotIn("forged", repr(seen.fields))
+        self.assertNotIn("forged", repr(self.gate.requests[-1].fields))
         self.assertIsNone(seen.get("x-other"))
 
     def test_refusals_go_to_the_visitor(self):
