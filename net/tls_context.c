@@ -16,8 +16,11 @@
 #define GROUPS_WEB  "X25519:P-256:P-384"
 
 void net_tls_explain(char *error, size_t error_size, const char *what) {
-  const unsigned long code = ERR_peek_last_error();
+  const unsigned long first = ERR_peek_error(), code = ERR_peek_last_error();
   const char *reason = code ? ERR_reason_error_string(code) : NULL;
+  if (ERR_SYSTEM_ERROR(first)) { /* the later ones only say that there was one */
+    reason = uv_strerror(uv_translate_sys_error(ERR_GET_REASON(first)));
+  }
   if (error && error_size > 0) {
     snprintf(error, error_size, "%s: %s", what, reason ? reason : "unknown error");
   }

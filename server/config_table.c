@@ -64,9 +64,10 @@ static bool check_absolute(const char *text, char *why, size_t why_size) {
 }
 
 static bool check_http_url(const char *text, char *why, size_t why_size) {
-  if (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0)
+  size_t scheme = strncmp(text, "http://", 7) == 0 ? 7 : strncmp(text, "https://", 8) == 0 ? 8 : 0;
+  if (scheme > 0 && strcspn(text + scheme, "/:") > 0)
     return true;
-  snprintf(why, why_size, "must be an http:// or https:// address, not \"%s\"", text);
+  snprintf(why, why_size, "must be an http:// or https:// address such as http://127.0.0.1:9100/check, not \"%s\"", text);
   return false;
 }
 

@@ -37,8 +37,10 @@ static int open_access_log(struct worker *worker, char *error, size_t error_size
   if (config->access_log == NULL)
     return 0;
   status = access_log_open(&worker->access_log, &worker->loop, config->access_log, config->access_format);
-  if (status != 0)
-    return fail(error, error_size, config->access_log, status);
+  if (status != 0) {
+    snprintf(error, error_size, "access-log: cannot open %s: %s", config->access_log, uv_strerror(status));
+    return -1;
+  }
   return worker_observe(worker, access_log_observer(worker->access_log));
 }
 

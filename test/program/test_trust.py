@@ -77,6 +77,9 @@ class Trust(Case):
         status, errors = self.ended(server, "--ca", stranger[0])
         self.assertEqual(status, KEY_REFUSED, errors)
         self.assertNotEqual(self.ended(server, "--ca", "system")[0], 0)
+        status, errors = self.ended(server, "--ca", self.path("missing.pem"))
+        self.assertEqual(status, 3, errors)
+        self.assertRegex(errors, "missing.pem: no such file or directory")
 
     def test_certificate_for_another_name_is_refused(self):
         ca = self.certificate("ca", "Test CA", is_ca=True)
