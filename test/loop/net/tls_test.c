@@ -237,7 +237,7 @@ static void test_nesting_is_bounded(void **state) {
 }
 
 /* ---- tickets ---- */
-static SSL_SESSION *kept;
+static _Thread_local SSL_SESSION *kept;
 
 static int keep_session(SSL *ssl, SSL_SESSION *session) {
   (void)ssl;
@@ -322,6 +322,54 @@ static void test_tickets_outlive_a_reload_and_no_other_ring_opens_them(void **st
   authority_close(&authority);
 }
 
+#define TICKET_THREADS 4u
+#define TICKET_VISITS  25u
+
+struct ticket_thread {
+  uv_thread_t thread;
+  const struct authority *authority;
+  struct net_tls_tickets *tickets;
+  SSL_CTX *server;
+  unsigned resumed;
+};
+
+/* Visits the one that all share and one of its own, as after a reload, in turn. */
+static void ticket_thread_main(void *arg) {
+  struct ticket_thread *own = arg;
+  SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(client, keep_session);
+  for (unsigned i = 0; i < TICKET_VISITS; i++) {
+    SSL_CTX *reloaded = web_context(own->authority, own->tickets);
+    own->resumed += visit(own->server, client);
+    own->resumed += visit(reloaded, client);
+    SSL_CTX_free(reloaded);
+  }
+  SSL_SESSION_free(kept);
+  kept = NULL;
+  SSL_CTX_free(client);
+}
+
+static void test_a_ring_serves_threads_at_once(void **state) {
+  struct authority authority;
+  struct ticket_thread threads[TICKET_THREADS];
+  struct net_tls_tickets *tickets = net_tls_tickets_new();
+  (void)state;
+  authority_open(&authority);
+  SSL_CTX *server = web_context(&authority, tickets);
+  for (unsigned i = 0; i < TICKET_THREADS; i++) {
+    threads[i] = (struct ticket_thread){.authority = &authority, .tickets = tickets, .server = server};
+    assert_int_equal(uv_thread_create(&threads[i].thread, ticket_thread_main, &threads[i]), 0);
+  }
+  for (unsigned i = 0; i < TICKET_THREADS; i++) {
+    uv_thread_join(&threads[i].thread);
+    assert_int_equal(threads[i].resumed, 2 * TICKET_VISITS - 1); /* all but the first */
+  }
+  net_tls_tickets_unref(tickets);
+  SSL_CTX_free(server);
+  authority_close(&authority);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_both_sides_agree_on_who_and_what),
@@ -333,6 +381,7 @@ int main(void) {
       cmocka_unit_test(test_the_link_refuses_tls_1_2),
       cmocka_unit_test(test_nesting_is_bounded),
       cmocka_unit_test(test_tickets_outlive_a_reload_and_no_other_ring_opens_them),
+      cmocka_unit_test(test_a_ring_serves_threads_at_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

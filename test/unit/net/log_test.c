@@ -1,6 +1,7 @@
 /* log_test.c: escaping, both formats, levels, and a log that cannot be written. */
 #include <cJSON.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -207,6 +208,57 @@ static void test_a_full_disk_does_not_stop_the_program(void **state) {
   close(fd);
 }
 
+#define WRITERS      4u
+#define WRITER_LINES 500u
+
+struct writer {
+  pthread_t thread;
+  struct net_log *log;
+  unsigned number;
+};
+
+static void *writer_main(void *arg) {
+  const struct writer *writer = arg;
+  for (unsigned i = 0; i < WRITER_LINES; i++) {
+    net_log_write(writer->log, NET_LOG_INFO, &agent, "writer %u line %u with a tail that is long enough to be torn", writer->number, i);
+  }
+  return NULL;
+}
+
+static void test_lines_of_threads_stay_whole_and_in_order(void **state) {
+  FILE *file = tmpfile();
+  struct writer writers[WRITERS];
+  unsigned next[WRITERS] = {0};
+  char line[512];
+  (void)state;
+  assert_non_null(file);
+  fcntl(fileno(file), F_SETFL, O_APPEND);
+  struct net_log *log = net_log_new(&(struct net_log_config){.level = NET_LOG_INFO, .fd = fileno(file)});
+  for (unsigned i = 0; i < WRITERS; i++) {
+    writers[i] = (struct writer){.log = log, .number = i};
+    assert_int_equal(pthread_create(&writers[i].thread, NULL, writer_main, &writers[i]), 0);
+  }
+  for (unsigned i = 0; i < WRITERS; i++) {
+    pthread_join(writers[i].thread, NULL);
+  }
+  net_log_free(log);
+  rewind(file);
+  while (fgets(line, sizeof line, file) != NULL) {
+    unsigned writer, number;
+    int end = 0;
+    const char *text = strstr(line, "agent 12 READY  writer ");
+    assert_non_null(text);
+    sscanf(text, "agent 12 READY  writer %u line %u with a tail that is long enough to be torn%n", &writer, &number, &end);
+    assert_string_equal(text + end, "\n");
+    assert_true(writer < WRITERS);
+    assert_int_equal(number, next[writer]++);
+  }
+  for (unsigned i = 0; i < WRITERS; i++) {
+    assert_int_equal(next[i], WRITER_LINES);
+  }
+  fclose(file);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_escaping),
@@ -217,6 +269,7 @@ int main(void) {
       cmocka_unit_test(test_levels_and_quiet),
       cmocka_unit_test(test_a_full_pipe_loses_lines_and_says_so_later),
       cmocka_unit_test(test_a_full_disk_does_not_stop_the_program),
+      cmocka_unit_test(test_lines_of_threads_stay_whole_and_in_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
