@@ -50,7 +50,8 @@ trap 'exit 143' TERM HUP
 start() {
   name=$1
   shift
-  HOME=$dir "$@" >"$dir/$name.log" 2>&1 </dev/null &
+  : >"$dir/$name.log"
+  HOME=$dir "$@" >>"$dir/$name.log" 2>&1 </dev/null &
   pids="$pids $!"
 }
 fail() {

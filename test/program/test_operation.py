@@ -4,7 +4,7 @@ import os
 import re
 import socket
 
-from tunnel import CLIENT, SERVER, Case, dial, fetch, main, request_text, wait_for
+from tunnel import CLIENT, SERVER, Case, dial, fetch, free_port, main, request_text, wait_for
 
 
 class Flags(Case):
@@ -94,13 +94,15 @@ class Configuration(Case):
 class Output(Case):
     def test_quiet_by_default(self):
         origin = self.origin("o")
-        server = self.server("-p", "0", "-c", "0", ports=False, verbose=False, wait=False)
+        clients = free_port()
+        server = self.server("-p", "0", "-c", clients, ports=False, verbose=False, wait=False)
         server.expect("listening on loopback only: no users", "stderr")
-        wait_for(lambda: len(listening(server.pid)) >= 2, "its ports")
+        wait_for(lambda: listens(clients), "its ports")
         self.assertEqual(server.output(), "")
         self.assertEqual(len(server.errors().splitlines()), 1)
-        silent = self.server("-q", ports=True, verbose=False, wait=False)
-        wait_for(lambda: len(listening(silent.pid)) >= 2, "its ports")
+        clients = free_port()
+        silent = self.server("-q", "-p", "0", "-c", clients, ports=False, verbose=False, wait=False)
+        wait_for(lambda: listens(clients), "its ports")
         self.assertEqual((silent.output(), silent.errors()), ("", ""))
         loud = self.server()
         client = self.client(loud, "-u", "tim", f"o={origin.port}", "--known-servers", self.path("known"), verbose=False)
@@ -241,24 +243,12 @@ class Admin(Case):
         self.assertIn("loopback", err)
 
 
-def listening(pid):
-    """TCP ports on which the process listens."""
-    inodes = set()
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            link = os.readlink(f"/proc/{pid}/fd/{fd}")
-        except OSError:
-            continue
-        if link.startswith("socket:["):
-            inodes.add(link[8:-1])
-    ports = set()
-    for table in ("tcp", "tcp6"):
-        with open(f"/proc/{pid}/net/{table}") as f:
-            for row in f.read().splitlines()[1:]:
-                cells = row.split()
-                if cells[3] == "0A" and cells[9] in inodes:
-                    ports.add(int(cells[1].rsplit(":", 1)[1], 16))
-    return ports
+def listens(port):
+    try:
+        dial(port).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

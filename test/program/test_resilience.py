@@ -2,7 +2,7 @@
 import os
 import time
 
-from tunnel import SERVER, Case, Server, dial, fetch, main, request_text, wait_for
+from tunnel import SERVER, Case, Server, dial, fetch, held_sockets, main, request_text, wait_for
 
 
 class Strangers(Case):
@@ -105,10 +105,10 @@ class Shortage(Case):
         server = self.server()
         self.client(server, "-u", "tim", f"o={o.port}")
         fetch(server.http, "o.tim.localhost")
-        before = server.descriptors()
+        before = held_sockets(server.clients)
         for i in range(10):
             self.client(server, "-u", f"user{i}", f"o={o.port}").kill()
-        wait_for(lambda: server.descriptors() <= before + 1, lambda: f"descriptors back to {before}: {server.descriptors()}")
+        wait_for(lambda: held_sockets(server.clients) <= before, lambda: f"sockets to go back to {before}: {held_sockets(server.clients)}")
         self.assertEqual(fetch(server.http, "o.tim.localhost").status, 200)
 
 

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from tunnel import SANITIZED, Origin, TunnelCase, dial, fetch, main, reply, request_text, wait_for
+from tunnel import SANITIZED, Origin, TunnelCase, dial, fetch, held_sockets, main, reply, request_text, wait_for
 
 MIB = 1 << 20
 BULK = 200 * MIB
@@ -116,14 +116,15 @@ class Bulk(TunnelCase):
         def settled():
             return fetch(self.port, "bulk.tim.localhost", "/small").text == "small" and len(self.services["bulk"].open) <= 1
         wait_for(settled, "a quiet start")
-        before = self.tunnel.descriptors(), self.link.descriptors()
+        ports = self.port, self.services["bulk"].port
+        before = [held_sockets(port) for port in ports]
         for _ in range(100):
             with dial(self.port) as wire:
                 wire.send(request_text("GET", "/down/10000000", "bulk.tim.localhost"))
                 wire.exactly(1000)
                 wire.reset()
-        wait_for(lambda: self.tunnel.descriptors() <= before[0] + 1 and self.link.descriptors() <= before[1] + 1,
-                 lambda: f"descriptors to return to {before}: {self.tunnel.descriptors()}, {self.link.descriptors()}")
+        wait_for(lambda: all(held_sockets(port) <= count for port, count in zip(ports, before)),
+                 lambda: f"sockets to go back to {before}: {[held_sockets(port) for port in ports]}")
 
 
 if __name__ == "__main__":
