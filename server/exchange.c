@@ -156,7 +156,7 @@ const struct net_service_options *exchange_options(const struct exchange *x) {
 static void observe_begin(struct exchange *x) {
   const struct worker *worker = x->side->worker;
   x->begun = true;
-  x->report.started_wall_ms = worker->observers_count ? http_side_wall_ms() : 0;
+  x->report.started_wall_ms = worker->observers_count ? http_side_wall_ms(x->side) : 0;
   for (size_t i = 0; i < worker->observers_count; i++)
     if (worker->observers[i]->begin)
       worker->observers[i]->begin(worker->observers[i], &x->report);

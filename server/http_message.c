@@ -35,6 +35,12 @@ static void judge_method(struct http_request *out, struct mdm_text method) {
   }
 }
 
+/* Bytes of a host that mean something else in a URL or a header. */
+static const bool host_stops[128] = {
+    ['/'] = true, ['?'] = true, ['#'] = true, ['@'] = true, ['\\'] = true, [','] = true, ['"'] = true, ['<'] = true, ['>'] = true,
+    ['['] = true, [']'] = true, ['{'] = true, ['}'] = true, ['|'] = true, ['^'] = true,  ['`'] = true, [0x7f] = true,
+};
+
 /* host [ ":" port ]: no user information, nothing that a URL or a header would read differently. names_route() judges the name itself. */
 static bool host_valid(struct mdm_text host) {
   const char *p = host.data, *end = host.data + host.size;
@@ -50,7 +56,7 @@ static bool host_valid(struct mdm_text host) {
     p = close + 1;
   } else {
     for (; p < end && *p != ':'; p++)
-      if ((uint8_t)*p <= 0x20 || *p == 0x7f || strchr("/?#@\\,\"<>[]{}|^`", *p))
+      if ((uint8_t)*p <= 0x20 || ((uint8_t)*p < 0x80 && host_stops[(uint8_t)*p]))
         return false;
     if (p == host.data)
       return false;

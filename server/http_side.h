@@ -16,6 +16,7 @@ struct http_side {
   struct exchange *exchanges;     /* free ones */
   unsigned exchanges_count;
   uint64_t last_exchange_id, last_visitor_id;
+  uint64_t clock_ms, wall_ms;     /* the loop's time when the wall clock was asked last, and its answer */
   uint64_t date_s;                /* what `date` tells */
   char date[HTTP_DATE_SIZE];
 };
@@ -23,6 +24,6 @@ struct http_side {
 int http_side_init(struct http_side *side, struct worker *worker);
 void http_side_clean(struct http_side *side);
 const char *http_side_date(struct http_side *side);
-uint64_t http_side_wall_ms(void);
+uint64_t http_side_wall_ms(struct http_side *side); /* Unix time; the system is asked once a second */
 
 #endif

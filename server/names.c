@@ -28,7 +28,7 @@ bool names_reserved(const char *user) {
     return false;
   }
   for (size_t i = 0; i < sizeof reserved_labels / sizeof reserved_labels[0]; i++) {
-    if (strcmp(folded, reserved_labels[i]) == 0) {
+    if (folded[0] == reserved_labels[i][0] && strcmp(folded, reserved_labels[i]) == 0) { /* asked for every request */
       return true;
     }
   }
