@@ -173,6 +173,57 @@ class Breaks(Case):
         self.await_status(server.http, "o.tim.localhost", 200)
 
 
+class LinkLost(Case):
+    """What is under way when the client is gone ends visibly; nothing is passed off as whole."""
+
+    def begin(self, sent):
+        """A tunnel with one request under way, of whose answer `sent` has arrived at the visitor."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+
+        def raw(wire, origin):
+            origin.requests.append(wire.head())
+            wire.send(sent)
+            gate.wait(20)
+        origin = self.origin("o", raw=raw)
+        server = self.server("--hold", "0")
+        client = self.client(server, "-u", "tim", f"o={origin.port}")
+        wire = dial(server.http)
+        self.addCleanup(wire.close)
+        wire.send(request_text("POST", "/", "o.tim.localhost", body=b"x"))
+        wait_for(lambda: origin.requests, "the request at the origin")
+        return client, wire
+
+    def cut(self, sent):
+        client, wire = self.begin(sent)
+        wire.head()
+        client.kill()
+        return wire
+
+    def test_before_the_answer_it_is_503_or_502(self):
+        client, wire = self.begin("")
+        client.kill()
+        self.assertIn(wire.answer().status, (502, 503))
+
+    def test_in_an_answer_with_a_length(self):
+        with self.assertRaises((EOFError, ConnectionError)):
+            self.cut("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this").exactly(100)
+
+    def test_in_a_chunked_answer(self):
+        wire = self.cut("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        with self.assertRaises((EOFError, ConnectionError)):
+            while wire.chunk() is not None:
+                pass
+
+    def test_in_an_answer_that_ends_with_the_connection(self):
+        client, wire = self.begin("HTTP/1.1 200 OK\r\n\r\nhalf")
+        chunked = wire.head().get("transfer-encoding")
+        client.kill()
+        with self.assertRaises((EOFError, ConnectionError)):
+            while wire.chunk() is not None if chunked else wire.rest() is None:
+                pass
+
+
 class Drain(Case):
     def slow(self):
         self.gate = threading.Event()

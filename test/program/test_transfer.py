@@ -1,6 +1,7 @@
 """Large bodies: whole, with flat memory; a visitor that stops reading stops nobody else."""
 import hashlib
 import os
+import random
 import socket
 import threading
 import time
@@ -111,6 +112,37 @@ class Bulk(TunnelCase):
             self.assertEqual(fetch(self.port, "bulk.tim.localhost", "/small").text, "small")
             self.assertLess(time.monotonic() - start, 2)
         self.flat(before, self.memory())
+
+    def test_many_at_once_keep_their_own_bytes(self):
+        """Kept-alive visitors with bodies of every size at once, some of which leave in the middle."""
+        faults = []
+
+        def visit(seed):
+            chance = random.Random(seed)
+            try:
+                for _ in range(4):
+                    with dial(self.port, patience=60) as wire:
+                        for _ in range(chance.randrange(1, 6)):
+                            body = chance.randbytes(chance.choice((0, 1, 700, 16376, 65536, 300000)))
+                            wire.send(request_text("POST", "/up", "bulk.tim.localhost", body=body))
+                            if wire.answer().text != f"{len(body)} {hashlib.sha1(body).hexdigest()}":
+                                faults.append("an upload was changed")
+                            size = chance.choice((1, 5000, 16376, 1000000))
+                            wire.send(request_text("GET", f"/down/{size}", "bulk.tim.localhost"))
+                            if chance.random() < 0.2:
+                                wire.exactly(chance.randrange(1, 50))
+                                wire.reset()
+                                break
+                            if wire.answer().body != BLOCK[:size]:
+                                faults.append("a download was changed")
+            except Exception as fault:  # told below, whatever it is
+                faults.append(repr(fault))
+        visitors = [threading.Thread(target=visit, args=(seed,)) for seed in range(40)]
+        for visitor in visitors:
+            visitor.start()
+        for visitor in visitors:
+            visitor.join(60)
+        self.assertEqual(faults, [])
 
     def test_aborted_downloads_leave_nothing(self):
         def settled():
