@@ -298,6 +298,7 @@ static void front_link(struct exchange *x) {
     return;
   }
   v->conn = NULL;
+  visitor_retire_kept(v);
   net_timer_stop(&worker->loop.wheel, &v->timer);
   visitor_defer(v); /* frees it */
   net_conn_resume(conn);

@@ -238,8 +238,10 @@ static bool pull_length(struct visitor *v, size_t room) {
   struct exchange *x = v->x;
   size_t capacity;
   uint8_t *place = x->upstream->ops->reserve(x->upstream, &capacity);
-  if (!place)
-    return true;
+  if (!place) { /* there was room, so it is memory that is missing */
+    visitor_break(v, true);
+    return false;
+  }
   if (capacity > room)
     capacity = room;
   if (capacity > v->body.left)
@@ -365,8 +367,10 @@ static bool pull_raw(struct visitor *v, size_t room) {
   if (v->raw_in_done)
     return false;
   uint8_t *place = x->upstream->ops->reserve(x->upstream, &capacity);
-  if (!place)
-    return true;
+  if (!place) {
+    visitor_break(v, true);
+    return false;
+  }
   ssize_t n = net_conn_read(v->conn, place, capacity < room ? capacity : room);
   x->upstream->ops->commit(x->upstream, n > 0 ? (size_t)n : 0, false);
   if (n > 0) {

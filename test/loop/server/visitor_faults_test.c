@@ -29,6 +29,7 @@ static const struct web_script scripts[] = {
     {.path = "/101", .answer = "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"},
     {.path = "/101h2c", .answer = "HTTP/1.1 101 Go\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"},
     {.path = "/early", .answer = "HTTP/1.1 403 No\r\nDate: x\r\nContent-Length: 2\r\n\r\nno", .early = true},
+    {.path = "/sse", .answer = "HTTP/1.1 200 OK\r\nDate: x\r\n\r\ndata: 1\n\n"},
     {.path = "/silent", .answer = "", .then = WEB_SILENT},
     {.path = NULL},
 };
@@ -235,6 +236,14 @@ static void a_link_lost_in_the_middle_cuts_or_tells(void **state) {
   client_close(&web.client);
   visit_until_end(&v);
   assert_non_null(strstr(v.got, "HTTP/1.1 503 "));
+  visit_close(&v);
+  web_connect(&web);
+  visit_open(&v, &web);
+  visit_send(&v, "GET /sse HTTP/1.0\r\n" ONE "\r\n");
+  visit_until(&v, "data: 1");
+  client_close(&web.client);
+  visit_until_end(&v);
+  assert_true(v.rst); /* a close-delimited answer must not look whole */
   visit_close(&v);
   web_close(&web);
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <sodium.h>
 
+#include "visitor.h"
 #include "web.h"
 
 #define ONE "Host: one.tim.localhost\r\n"
@@ -19,6 +20,7 @@
 static const struct web_script scripts[] = {
     {.path = "/ok", .answer = OK},
     {.path = "/foo", .answer = "HTTP/1.1 101 Go\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\nraw", .then = WEB_ECHO},
+    {.path = "/.well-known/mdm-tunnel", .answer = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\norigin"},
     {.path = NULL},
 };
 
@@ -201,6 +203,10 @@ static void the_hook_decides_routes_and_hands_fields_on(void **state) {
   assert_null(strstr(web.head, "root"));
   assert_null(strstr(web.head, "X-Secret"));
   visit_clear(&v);
+  visit_send(&v, "POST /ok HTTP/1.1\r\n" ONE "Transfer-Encoding: chunked\r\n\r\n0\r\nX_User: root\r\nX-T: 1\r\n\r\n");
+  visit_until(&v, "\r\n\r\nok");
+  assert_string_equal(web.echo, "0\r\nX-T: 1\r\n\r\n");
+  visit_clear(&v);
   visit_send(&v, "GET /ok HTTP/1.1\r\nHost: elsewhere\r\n\r\n");
   visit_until(&v, "\r\n\r\nok");
   assert_string_equal(web.last_service, "two");
@@ -213,7 +219,7 @@ static void the_hook_decides_routes_and_hands_fields_on(void **state) {
   visit_send(&v, "GET /deny HTTP/1.1\r\n" ONE CLOSE "\r\n");
   visit_until_end(&v);
   assert_non_null(strstr(v.got, "HTTP/1.1 403 "));
-  assert_int_equal(web.requests, 2);
+  assert_int_equal(web.requests, 3);
   visit_close(&v);
   web_close(&web);
 }
@@ -235,6 +241,30 @@ static void names_without_a_service_have_pages(void **state) {
   assert_int_equal(visit_status(&web, "GET /x HTTP/1.1\r\nHost: 127.0.0.1\r\n" CLOSE "\r\n"), 404);
   assert_int_equal(visit_status(&web, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n" CLOSE "\r\n"), 405);
   assert_int_equal(visit_status(&web, "GET /.well-known/mdm-tunnel HTTP/1.1\r\nHost: localhost\r\n" CLOSE "\r\n"), 426);
+  web_close(&web);
+}
+
+static void a_used_connection_may_become_a_link(void **state) {
+  struct web web;
+  struct visit v;
+  (void)state;
+  web_open(&web, scripts, NULL, NULL, NULL);
+  visit_open(&v, &web);
+  visit_send(&v, "GET /ok HTTP/1.1\r\n" ONE "\r\n");
+  visit_until(&v, "\r\n\r\nok");
+  visit_send(&v, "GET /.well-known/mdm-tunnel HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  visit_until(&v, "HTTP/1.1 101 ");
+  visit_until(&v, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+  assert_int_equal(visitor_set_count(web.world.worker.visitors), 0);
+  assert_int_equal(web.last_status, 101);
+  visit_close(&v);
+  /* never on a user's service: there it is a path like any other */
+  visit_open(&v, &web);
+  visit_send(&v, "GET /.well-known/mdm-tunnel HTTP/1.1\r\n" ONE "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  visit_until(&v, "\r\n\r\norigin");
+  visit_close(&v);
   web_close(&web);
 }
 
@@ -269,6 +299,7 @@ int main(void) {
       cmocka_unit_test(listed_upgrades_pass),
       cmocka_unit_test(the_hook_decides_routes_and_hands_fields_on),
       cmocka_unit_test(names_without_a_service_have_pages),
+      cmocka_unit_test(a_used_connection_may_become_a_link),
       cmocka_unit_test(plain_requests_are_sent_to_https),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

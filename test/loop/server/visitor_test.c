@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "exchange.h"
 #include "platform.h"
 #include "visitor.h"
 #include "web.h"
@@ -206,6 +207,57 @@ static void upgrade_becomes_a_pipe_that_closes_by_halves(void **state) {
   web_close(&web);
 }
 
+static void trailers_pass_unless_they_frame_or_route(void **state) {
+  struct web web;
+  struct visit v;
+  (void)state;
+  web_open(&web, scripts, NULL, NULL, NULL);
+  visit_open(&v, &web);
+  visit_send(&v, "POST /ok HTTP/1.1\r\n" ONE CLOSE "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r");
+  world_run_ms(&web.world, 20);
+  visit_send(&v, "\nHost: evil\r\nContent-Length: 3\r\nX-More: 2\r\n\r\n");
+  visit_until_end(&v);
+  assert_non_null(strstr(v.got, "\r\n\r\nok"));
+  assert_string_equal(web.echo, "5\r\nhello\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n");
+  visit_close(&v);
+  web_close(&web);
+}
+
+static void an_upgrade_that_is_declined_leaves_plain_http(void **state) {
+  struct web web;
+  struct visit v;
+  (void)state;
+  web_open(&web, scripts, NULL, NULL, NULL);
+  visit_open(&v, &web);
+  visit_send(&v, "GET /ok HTTP/1.1\r\n" ONE "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nGET /b HTTP/1.1\r\n" TWO CLOSE "\r\n");
+  visit_until_end(&v);
+  assert_non_null(strstr(v.got, "\r\n\r\nok"));
+  assert_non_null(strstr(v.got, "\r\n\r\nb"));
+  assert_string_equal(web.last_service, "two");
+  visit_close(&v);
+  web_close(&web);
+}
+
+static void what_may_not_be_repeated_takes_no_stale_stream(void **state) {
+  struct web web;
+  struct visit v;
+  (void)state;
+  web_open(&web, scripts, NULL, NULL, NULL);
+  visit_open(&v, &web);
+  visit_send(&v, "GET /ok HTTP/1.1\r\n" ONE "\r\n");
+  visit_until(&v, "\r\n\r\nok");
+  world_run_ms(&web.world, EXCHANGE_IDLE_UNSAFE_MS + 150);
+  visit_send(&v, "POST /a HTTP/1.1\r\n" ONE "Content-Length: 0\r\n\r\n");
+  visit_until(&v, "\r\n\r\na");
+  assert_int_equal(web.streams_opened, 2);
+  visit_send(&v, "GET /b HTTP/1.1\r\n" ONE "\r\n");
+  visit_until(&v, "\r\n\r\nb");
+  assert_int_equal(web.streams_opened, 2);
+  visit_close(&v);
+  web_close(&web);
+}
+
 static void an_event_is_flushed_as_it_comes(void **state) {
   struct web web;
   struct visit v;
@@ -310,6 +362,9 @@ int main(void) {
       cmocka_unit_test(a_body_waits_for_100_continue),
       cmocka_unit_test(an_upload_arrives_whole),
       cmocka_unit_test(upgrade_becomes_a_pipe_that_closes_by_halves),
+      cmocka_unit_test(trailers_pass_unless_they_frame_or_route),
+      cmocka_unit_test(an_upgrade_that_is_declined_leaves_plain_http),
+      cmocka_unit_test(what_may_not_be_repeated_takes_no_stale_stream),
       cmocka_unit_test(an_event_is_flushed_as_it_comes),
       cmocka_unit_test(a_slow_reader_costs_no_memory_and_nobody_else),
       cmocka_unit_test(a_visitors_fin_reaches_the_origin_after_its_last_request),
