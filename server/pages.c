@@ -42,7 +42,7 @@ static const struct cause causes[] = {
     [PAGE_ORIGIN_TOO_LARGE] = {502, "http_response_header_section_size", "Answer head too large",
                                "The fields of the local service's answer are over the limit."},
     [PAGE_HOOK_FAILED] = {502, "proxy_internal_error", "Permission unknown", "The server could not find out whether this is allowed."},
-    [PAGE_OFFLINE] = {503, "destination_unavailable", "Offline", "This service is known, but its computer is not connected now."},
+    [PAGE_OFFLINE] = {503, "destination_unavailable", "Offline", "The computer that serves this name is not connected now, or does not offer it."},
     [PAGE_BUSY] = {503, "connection_limit_reached", "Busy", "The server is at one of its limits; please try again."},
     [PAGE_LINK_LOST] = {503, "connection_terminated", "Connection lost", "The connection to the service's computer was lost."},
     [PAGE_SHUTTING_DOWN] = {503, "destination_unavailable", "Restarting", "The server is shutting down; please try again."},
