@@ -132,10 +132,15 @@ static void allowed(struct exchange *x, const struct mdm_auth_answer *answer) {
   exchange_route(x);
 }
 
+/* A hook that says no differs from one that could not say: its 5xx is its own trouble, not the visitor's. */
+static enum page_cause cause_of_denial(int status) {
+  return status == 401 ? PAGE_UNAUTHORIZED : status < 500 ? PAGE_FORBIDDEN : status == 504 ? PAGE_HOOK_SLOW : PAGE_HOOK_FAILED;
+}
+
 static void denied(struct exchange *x, const struct mdm_auth_answer *answer) {
   int status = answer && answer->status >= 200 && answer->status <= 599 ? answer->status : 403;
   if (!answer || (!answer->answer_fields_count && !answer->body.size)) {
-    exchange_page(x, &(struct page_problem){.cause = status == 401 ? PAGE_UNAUTHORIZED : PAGE_FORBIDDEN, .status = status});
+    exchange_page(x, &(struct page_problem){.cause = cause_of_denial(status), .status = status});
     return;
   }
   struct page_bytes bytes;

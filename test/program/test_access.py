@@ -74,7 +74,9 @@ class Visits(Case):
         server = self.start_tunnel(gatekeeper)
         for target in ("/500", "/nonsense", "/reset", "/close", "/hang"):
             with self.subTest(target):
-                self.assertGreaterEqual(fetch(server.http, "o.tim.localhost", target).status, 400)
+                answer = fetch(server.http, "o.tim.localhost", target)
+                self.assertGreaterEqual(answer.status, 500)
+                self.assertIn("Permission unknown", answer.text)
         self.assertEqual(self.o.requests, [])
 
     def test_asked_for_every_request_and_before_the_name_is_looked_up(self):
