@@ -243,6 +243,8 @@ static void tunnel_dialled(struct net_dial *dial, struct net_conn *conn, int err
              reason != NULL && reason[0] != '\0' ? reason : uv_strerror(error));
     if (error == NET_TLS_UNTRUSTED)
       tunnel_finally(tunnel, MDM_CLIENT_KEY, "%s", reason);
+    else if (error == NET_PROXY_LOGIN)
+      tunnel_finally(tunnel, MDM_CLIENT_LOGIN, "%s", reason);
     else
       tunnel_failed(tunnel);
     return;

@@ -67,6 +67,11 @@ static void dial_free(struct net_dial *dial) {
   free(dial);
 }
 
+/* What the system says may change by itself; what the layers say with these two numbers does not. */
+static int system_error(int error) {
+  return error == NET_TLS_UNTRUSTED || error == NET_PROXY_LOGIN ? UV_EHOSTUNREACH : error;
+}
+
 static void dial_fail(struct net_dial *dial, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 static void dial_fail(struct net_dial *dial, int error, const char *format, ...) {
@@ -126,6 +131,7 @@ static void dial_fail_step(struct net_dial *dial, int error) {
   }
   if (text[0] == '\0') {
     text = uv_strerror(error);
+    error = system_error(error);
   }
   if (dial->step == DIAL_PROXY) {
     dial_fail(dial, error, "%s", text);
@@ -227,7 +233,7 @@ static void dial_advance(struct net_dial *dial) {
   }
   int error = step_push(dial);
   if (error != 0) {
-    dial_fail(dial, error, "%s with %s cannot begin: %s", step_names[dial->step], dial->where, uv_strerror(error));
+    dial_fail(dial, system_error(error), "%s with %s cannot begin: %s", step_names[dial->step], dial->where, uv_strerror(error));
   }
 }
 
@@ -249,7 +255,7 @@ static void dial_connected(struct net_dial *dial, int fd) {
   int error = net_conn_open(&dial->conn, dial->loop, fd, &conn_ops, dial);
   if (error != 0) {
     dial->conn = NULL;
-    dial_fail(dial, error, "cannot use the connection to %s: %s", dial->where, uv_strerror(error));
+    dial_fail(dial, system_error(error), "cannot use the connection to %s: %s", dial->where, uv_strerror(error));
     return;
   }
   net_conn_pause(dial->conn);
@@ -261,7 +267,7 @@ static void on_raced(struct net_race *race, int fd, int error, const char *reaso
   (void)race;
   dial->race = NULL;
   if (error != 0) {
-    dial_fail(dial, error, "%s%s", dial->with_proxy ? "the proxy: " : "", reason);
+    dial_fail(dial, system_error(error), "%s%s", dial->with_proxy ? "the proxy: " : "", reason);
     return;
   }
   dial_connected(dial, fd);
@@ -272,7 +278,7 @@ static void on_begin(struct net_task *task) {
   int fd = -1;
   int error = platform_socket_connect_unix(dial->unix_path, &fd);
   if (error != 0) {
-    dial_fail(dial, error, "cannot connect to %s: %s", dial->where, uv_strerror(error));
+    dial_fail(dial, system_error(error), "cannot connect to %s: %s", dial->where, uv_strerror(error));
     return;
   }
   dial_connected(dial, fd);

@@ -55,8 +55,11 @@ struct net_dial_request {
   const char *link_server_name;        /* name to verify on the link with a CA, else NULL */
   uint32_t timeout_ms;                 /* 0 = NET_DIAL_TIMEOUT_MS */
 };
+/* The proxy wants another user name and password (407). */
+#define NET_PROXY_LOGIN UV_EPERM
 /* Done once, never from inside net_dial_start: conn (established, layers ready, paused, owner unset) and error 0; or NULL, a UV_ code and a
- * sentence that says which step failed and with whom. The dial is gone when the callback returns. */
+ * sentence that says which step failed and with whom. NET_TLS_UNTRUSTED and NET_PROXY_LOGIN are the layers' own: the system's errors of these
+ * numbers (a firewall or a route that prohibits) come as UV_EHOSTUNREACH. The dial is gone when the callback returns. */
 typedef void (*net_dial_cb)(struct net_dial *dial, struct net_conn *conn, int error, const char *reason, void *user);
 /* The request is copied (contexts are referenced). */
 int net_dial_start(struct net_dial **out, struct net_loop *loop, const struct net_dial_request *request, net_dial_cb done, void *user);

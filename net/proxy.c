@@ -80,8 +80,8 @@ static int answer_judge(struct proxy_layer *proxy) {
   }
   if (status == 407) {
     return proxy->with_credentials
-               ? proxy_fail(proxy, UV_EACCES, "answered 407: it does not take this user name and password")
-               : proxy_fail(proxy, UV_EACCES,
+               ? proxy_fail(proxy, NET_PROXY_LOGIN, "answered 407: it does not take this user name and password")
+               : proxy_fail(proxy, NET_PROXY_LOGIN,
                             "answered 407: it wants a user name and password (--proxy-username, --proxy-password)");
   }
   if (status == 403 || status == 405) {

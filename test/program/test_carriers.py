@@ -143,7 +143,7 @@ class Carriers(Case):
         self.addCleanup(proxy.stop)
         client = self.client(server, "-u", "tim", "-h", "127.0.0.1", "--proxy-url", f"http://127.0.0.1:{proxy.port}", "--proxy-username", "anna", "--max-attempts", "2", f"o={self.o.port}",
                              env={"MDM_TUNNEL_PROXY_PASSWORD": "wr0ng"}, wait=False)
-        self.assertNotEqual(client.wait(), 0)
+        self.assertEqual(client.wait(), 4)
         self.assertIn("proxy", client.errors().lower())
         self.assertIn("407", client.errors())
         self.assertNotIn("wr0ng", client.errors() + server.errors())

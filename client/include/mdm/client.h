@@ -40,7 +40,7 @@ enum mdm_client_status {
   MDM_CLIENT_USAGE = 2,   /* options that make no sense */
   MDM_CLIENT_CONFIG =
       3,                /* a services, credentials or known-servers file that is missing, wrong or readable by others */
-  MDM_CLIENT_LOGIN = 4, /* the server refused the login */
+  MDM_CLIENT_LOGIN = 4, /* the server refused the login, or the proxy its user name and password */
   MDM_CLIENT_KEY = 5,   /* the server's key is not the known one, or unknown where that is not enough */
   MDM_CLIENT_NAME = 6,  /* every service was refused */
   MDM_CLIENT_REPLACED = 7, /* another instance took the place */

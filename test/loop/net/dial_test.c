@@ -311,14 +311,15 @@ static void a_proxy_that_does_not_let_us_through_is_quoted(void **state) {
   static const struct {
     enum fake_mode mode;
     const char *answer, *user, *password, *says;
+    int error; /* 0 = any */
   } table[] = {
-      {FAKE_PROXY, NULL, NULL, NULL, "--proxy-username"},
-      {FAKE_PROXY, NULL, "tim", "wrong-password", "does not take"},
-      {FAKE_ANSWER, "HTTP/1.1 403 Forbidden\r\n\r\n", NULL, NULL, "443"},
-      {FAKE_ANSWER, "HTTP/1.1 502 Bad Gateway\r\n\r\n", NULL, NULL, "could not reach 127.0.0.1:9"},
-      {FAKE_ANSWER, "HTTP/1.1 418 Teapot\r\n\r\n", NULL, NULL, "418"},
-      {FAKE_ANSWER, "nonsense\r\n\r\n", NULL, NULL, "nonsense"},
-      {FAKE_HANG_UP, NULL, NULL, NULL, "hung up"},
+      {FAKE_PROXY, NULL, NULL, NULL, "--proxy-username", NET_PROXY_LOGIN},
+      {FAKE_PROXY, NULL, "tim", "wrong-password", "does not take", NET_PROXY_LOGIN},
+      {FAKE_ANSWER, "HTTP/1.1 403 Forbidden\r\n\r\n", NULL, NULL, "443", 0},
+      {FAKE_ANSWER, "HTTP/1.1 502 Bad Gateway\r\n\r\n", NULL, NULL, "could not reach 127.0.0.1:9", 0},
+      {FAKE_ANSWER, "HTTP/1.1 418 Teapot\r\n\r\n", NULL, NULL, "418", 0},
+      {FAKE_ANSWER, "nonsense\r\n\r\n", NULL, NULL, "nonsense", 0},
+      {FAKE_HANG_UP, NULL, NULL, NULL, "hung up", 0},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
     struct fake fake = {.mode = table[i].mode, .answer = table[i].answer, .authorization = TIM_SECRET};
@@ -326,7 +327,7 @@ static void a_proxy_that_does_not_let_us_through_is_quoted(void **state) {
     struct net_proxy proxy = proxy_at(&fake, table[i].user, table[i].password);
     struct net_dial_request request = to(rig, NET_CARRIER_TLS, "127.0.0.1", 9);
     request.proxy = &proxy;
-    fails(rig, &request, 0, table[i].says, "the proxy 127.0.0.1:");
+    fails(rig, &request, table[i].error, table[i].says, "the proxy 127.0.0.1:");
     assert_null(strstr(rig->dial_reason, "wrong-password"));
     net_proxy_clean(&proxy);
     fake_close(&fake);
