@@ -4,7 +4,7 @@ import json
 import os
 import time
 
-from tunnel import Client, Origin, TunnelCase, dial, main, reply
+from tunnel import Client, Origin, TunnelCase, dial, main, reply, wait_for
 
 A, B = "a.tim.localhost", "b.sue.localhost"
 NEXT = f"GET /smuggled HTTP/1.1\r\nHost: {B}\r\n\r\n".encode()
@@ -507,6 +507,15 @@ class Raw(TunnelCase):
             answer = self.upgrade(wire, "switched%20elsewhere").answer()
             self.assertEqual(answer.status, 502)
             self.assertNotIn("evil", answer.text)
+
+    def test_connection_that_becomes_a_carrier_leaves_its_kept_upstreams(self):
+        with dial(self.port) as wire:
+            self.good_answer(wire, "/before", A, "a")
+            self.good_answer(wire, "/before", B, "b")
+            answer = wire.send(f"GET /.well-known/mdm-tunnel HTTP/1.1\r\nHost: localhost\r\n{WEBSOCKET}\r\n").head()
+            self.assertEqual(answer.status, 101)
+            wait_for(lambda: not self.a.open and not self.b.open, "the kept connections to end")
+        self.nothing_else("/.well-known")
 
     def test_request_behind_an_upgrade_that_was_answered_200_goes_to_its_own_host(self):
         with dial(self.port) as wire:
