@@ -5,7 +5,7 @@
 
 PACKAGES_BUILD="cmake ninja-build gcc libc6-dev pkg-config libuv1-dev node-llhttp libssl-dev libcjson-dev libsodium-dev libwslay-dev"
 PACKAGES_CHECK="curl python3 python3-websockets"
-PACKAGES_TEST="libcmocka-dev openssl procps mandoc"
+PACKAGES_TEST="libcmocka-dev openssl procps mandoc iproute2 nftables"
 
 packages_need() {
   if ! command -v dpkg-query >/dev/null 2>&1; then
