@@ -102,7 +102,8 @@ static enum page_cause cause_of(const struct upstream_loss *loss) {
 
 /* RFC 9110 9.2.2: only what surely reached nobody, or may reach the origin twice. Dialling failed for good is not tried again. */
 static bool may_retry(const struct exchange *x, const struct upstream_loss *loss) {
-  if (x->retried || x->body_begun || !loss->silent)
+  bool body_taken = x->body_begun || (x->body_done && x->request.framing != HTTP_FRAMING_NONE); /* an empty one in chunks, too */
+  if (x->retried || body_taken || !loss->silent)
     return false;
   if (loss->fault == UPSTREAM_RESET && loss->not_delivered)
     return loss->code != MDM_RESET_CONNECT && loss->code != MDM_RESET_TIMEOUT && loss->code != MDM_RESET_LIMIT;

@@ -116,6 +116,16 @@ static void what_was_not_delivered_is_tried_again(void **state) {
   web_close(&web);
 }
 
+static void an_empty_chunked_body_that_has_been_taken_is_not_tried_again(void **state) {
+  struct web web;
+  (void)state;
+  web_open(&web, scripts, NULL, NULL, NULL);
+  web.refuse_next = MDM_RESET_SHUTDOWN;
+  assert_int_equal(visit_status(&web, "POST /ok HTTP/1.1\r\n" ONE CLOSE "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 503);
+  assert_int_equal(web.streams_opened, 1);
+  web_close(&web);
+}
+
 static void an_early_answer_is_relayed_and_the_connection_ends(void **state) {
   struct web web;
   struct visit v;
@@ -254,6 +264,7 @@ int main(void) {
       cmocka_unit_test(an_origin_at_fault_is_502),
       cmocka_unit_test(a_kept_stream_that_died_is_retried_once_if_safe),
       cmocka_unit_test(what_was_not_delivered_is_tried_again),
+      cmocka_unit_test(an_empty_chunked_body_that_has_been_taken_is_not_tried_again),
       cmocka_unit_test(an_early_answer_is_relayed_and_the_connection_ends),
       cmocka_unit_test(a_body_at_fault_is_refused_and_the_stream_reset),
       cmocka_unit_test(refused_heads_open_nothing),
