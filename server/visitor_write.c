@@ -38,7 +38,8 @@ void visitor_answer(struct exchange *x, struct http_scan *scan, const struct htt
     v->raw = true;
     v->keep_alive = false;
   } else if (status < 200) {
-    v->expecting = false;
+    if (status == 100)
+      v->expecting = false;
   } else {
     bool unsure = v->expecting && !x->body_done && !x->body_begun; /* will the body come, or not? */
     v->keep_alive = x->request.keep_alive && !x->side->worker->draining && rewrite.framing != HTTP_FRAMING_CLOSE && !unsure;

@@ -62,6 +62,8 @@ class Recorder(Origin):
                     else:
                         wire.send(part)
             else:
+                if early and "hints" in request.target:
+                    wire.send("HTTP/1.1 103 Early Hints\r\n\r\n")
                 wire.send(reply("417 Expectation Failed" if early else "200 OK", f"{self.name} {request.method} {request.target} {len(request.body)}"))
 
     def seen(self, mark):
@@ -526,13 +528,13 @@ class Raw(TunnelCase):
 
     # ---- expectations ----
     def test_early_final_answer_to_an_expectation_ends_the_connection(self):
-        with dial(self.port) as wire:
-            wire.send(f"POST /early HTTP/1.1\r\nHost: {A}\r\nContent-Length: {len(NEXT)}\r\nExpect: 100-continue\r\n\r\n".encode())
-            answer = wire.head()
-            wire.body(answer)
-            self.assertEqual((answer.status, answer.get("connection")), (417, "close"))
-            self.sendall(wire, NEXT)
-            self.assertTrue(wire.ended())
+        for target in ("/early", "/early-hints"):
+            with self.subTest(target), dial(self.port) as wire:
+                wire.send(f"POST {target} HTTP/1.1\r\nHost: {A}\r\nContent-Length: {len(NEXT)}\r\nExpect: 100-continue\r\n\r\n".encode())
+                answer = wire.answer()
+                self.assertEqual((answer.status, answer.get("connection")), (417, "close"))
+                self.sendall(wire, NEXT)
+                self.assertTrue(wire.ended())
         self.nothing_else("/smuggled")
 
     def test_next_request_after_a_body_that_was_expected(self):
