@@ -145,8 +145,12 @@ static bool kind_protected(enum http_kind kind) {
   return false;
 }
 
+/* Each name is compared with each field, so that a head full of names would cost milliseconds. Nobody needs more names than fields. */
+#define CONNECTION_NAMES_MAX HTTP_FIELDS_MAX
+#define CONNECTION_BYTES_MAX 4096u
 struct connection {
-  bool close, keep_alive, upgrade;
+  bool close, keep_alive, upgrade, over;
+  size_t names, bytes;
 };
 
 /* End-to-end content fields, too, that a visitor has no business to hide from the origin. */
@@ -157,8 +161,12 @@ static bool name_protected(struct mdm_text name) {
 
 static void judge_connection(struct connection *out, struct http_scan *scan, struct mdm_text value) {
   struct mdm_text token;
-  while (http_list_next(&value, &token)) {
-    if (http_text_is(token, "close")) {
+  out->bytes += value.size;
+  out->over = out->over || out->bytes > CONNECTION_BYTES_MAX;
+  while (!out->over && http_list_next(&value, &token)) {
+    if (++out->names > CONNECTION_NAMES_MAX) {
+      out->over = true;
+    } else if (http_text_is(token, "close")) {
       out->close = true;
     } else if (http_text_is(token, "keep-alive")) {
       out->keep_alive = true;
@@ -215,6 +223,8 @@ static void collect(struct framing *out, struct http_scan *scan) {
 
 /* 0, 400 or 501: the faults that a request and an answer share. */
 static int judge_framing(struct framing *f, uint8_t minor, const char **why) {
+  if (f->connection.over)
+    return refuse(why, 400, "too many names in Connection");
   if (f->lengths > 1)
     return refuse(why, 400, "more than one Content-Length");
   if (f->codings > 1)

@@ -184,6 +184,8 @@ HEADS = {
     "value of 33000 bytes": (b"GET %T HTTP/1.1\r\n%HX-A: " + b"x" * 33000 + b"\r\n\r\n", 431),
     "name of 33000 bytes": (b"GET %T HTTP/1.1\r\n%H" + b"x" * 33000, 431),
     "101 fields": (b"GET %T HTTP/1.1\r\n%H" + b"".join(b"X-%d: y\r\n" % i for i in range(100)) + b"\r\n", 431),
+    "101 names in Connection": (b"GET %T HTTP/1.1\r\n%HConnection: " + b"x," * 101 + b"\r\n\r\n", 400),
+    "Connection of 5000 bytes": (b"GET %T HTTP/1.1\r\n%HConnection: " + b"x" * 5000 + b"\r\n\r\n", 400),
     "blank lines": (b"\r\n" * 100 + b"GET %T HTTP/1.1\r\n%H\r\n", 400),
 }
 
@@ -291,6 +293,7 @@ ANSWERS = {
     "NUL": ([b"HTTP/1.1 200 OK\r\nX-A: \0\r\nContent-Length: 0\r\n\r\n"], "GET", 502, None, True),
     "bare CR": ([b"HTTP/1.1 200 OK\r\nX-A: 1\rSet-Cookie: evil=1\r\nContent-Length: 0\r\n\r\n"], "GET", 502, None, True),
     "blank before the colon": ([b"HTTP/1.1 200 OK\r\nX-A : 1\r\nContent-Length: 0\r\n\r\n"], "GET", 502, None, True),
+    "101 names in Connection": ([b"HTTP/1.1 200 OK\r\nConnection: " + b"x," * 101 + b"\r\nContent-Length: 4\r\n\r\nevil"], "GET", 502, None, True),
     "HTTP/2.0": ([b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"], "GET", 502, None, True),
     "status of 4 digits": ([b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n"], "GET", 502, None, True),
     "status 099": ([b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n"], "GET", 502, None, True),
