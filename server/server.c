@@ -136,8 +136,12 @@ static int open_link(struct mdm_server *server, char *error, size_t error_size) 
     status = net_identity_load_files(&server->identity, config->link_cert, config->link_key, error, error_size);
   else
     status = net_identity_load(&server->identity, config->state_dir, &made, error, error_size);
-  if (status != 0)
+  if (status != 0) {
+    size_t used = strlen(error);
+    if (config->link_cert == NULL && used < error_size)
+      snprintf(error + used, error_size - used, "; state-dir says where the link key is kept");
     return MDM_SERVER_CONFIG;
+  }
   server->has_identity = true;
   net_fingerprint_text(text, server->identity.fingerprint);
   if (made)

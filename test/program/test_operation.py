@@ -66,6 +66,13 @@ class Configuration(Case):
                 self.assertIn(f"bad.json:{line}", err)
                 self.assertIn(key, err)
 
+    def test_state_directory_that_cannot_be_is_said(self):
+        self.write("file", "")
+        status, _, err = self.program([SERVER, "--port", "0", "--client-port", "0", "--state-dir", self.path("file/state")])
+        self.assertEqual(status, 3, err)
+        self.assertIn("file/state", err)
+        self.assertIn("state-dir", err)
+
     def test_open_mode_does_not_bind_elsewhere(self):
         status, _, err = self.program([SERVER, "--port", "0", "--client-port", "0", "--bind", "0.0.0.0", "--state-dir", self.path("state")])
         self.assertNotEqual(status, 0)
