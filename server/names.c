@@ -28,7 +28,7 @@ bool names_reserved(const char *user) {
     return false;
   }
   for (size_t i = 0; i < sizeof reserved_labels / sizeof reserved_labels[0]; i++) {
-    if (folded[0] == reserved_labels[i][0] && strcmp(folded, reserved_labels[i]) == 0) { /* asked for every request */
+    if (folded[0] == reserved_labels[i][0] && strcmp(folded, reserved_labels[i]) == 0) {
       return true;
     }
   }
@@ -145,7 +145,6 @@ static void route_set(struct route *out, const struct label *service, const stru
     memcpy(out->service, service->data, service->size);
     out->service[service->size] = '\0';
   }
-  out->reserved = names_reserved(out->user);
 }
 
 /* The labels left of the served domain: none, user, service--user, or service and user. */

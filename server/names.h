@@ -27,7 +27,6 @@ struct route {
   char host[NAMES_HOST_MAX + 1];     /* lower case, no port, no trailing dot; IPv6 literals with brackets */
   uint16_t port;                     /* as in the Host, 0 if none */
   char user[NET_LABEL_MAX + 1], service[NET_LABEL_MAX + 1];
-  bool reserved;                     /* the user label is a reserved one (www, admin, api, ...) */
   bool fixed;                        /* by a configured domain or *.localhost. When false, a custom domain of this very host wins over
                                         the guess by the number of labels: look names_key_domain(host) up first */
 };

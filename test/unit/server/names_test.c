@@ -181,17 +181,12 @@ static void custom_domains(void **state) {
 }
 
 static void reserved_labels(void **state) {
-  struct route route;
   (void)state;
   assert_true(names_reserved("www"));
   assert_true(names_reserved("Admin"));
   assert_true(names_reserved("api"));
   assert_false(names_reserved("tim"));
   assert_false(names_reserved(""));
-  names_route(&route, NULL, 0, "www.tim.localhost", 17);
-  assert_false(route.reserved); /* services under a user are free */
-  names_route(&route, NULL, 0, "tim.www.localhost", 17);
-  assert_true(route.reserved);
 }
 
 static void keys_and_urls(void **state) {
