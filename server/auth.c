@@ -275,7 +275,7 @@ bool auth_chain_declares(const struct auth_chain *chain, enum mdm_auth_step step
   return false;
 }
 
-static void hook_close(struct auth_hook_entry *entry) {
+static void hook_close(const struct auth_hook_entry *entry) {
   if (entry->hook->close != NULL) {
     entry->hook->close(entry->self);
   }
@@ -309,6 +309,11 @@ int auth_chain_open(struct auth_chain **out, struct net_loop *loop, const struct
   *out = NULL;
   if (chain == NULL || copy == NULL) {
     snprintf(error, error_size, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+      if (hooks[i].self != NULL) {
+        hook_close(&hooks[i]);
+      }
+    }
     goto out;
   }
   chain->loop = loop;

@@ -18,8 +18,11 @@
 #include <sodium.h>
 #include <uv.h>
 
+#include "hello.h"
+#include "identity.h"
 #include "mdm/client.h"
 #include "mdm/server.h"
+#include "users.h"
 
 #define WAIT_MS   15000u
 #define PROCESSES 8u
@@ -36,7 +39,9 @@ struct rig {
   uv_thread_t origin;
   mdm_server *server;
   mdm_client *client;
+  char users[96], certificate[112], key[112], token[NET_TEXT_MAX + 1];
   bool websocket; /* carries the link */
+  bool guarded;   /* users with tokens, HTTPS, and a hook that is asked about visits */
   bool url, refused, client_stopped, server_stopped, client_closed;
 };
 
@@ -74,7 +79,10 @@ static void origin_serve(int fd) {
   }
   char answer[128];
   const int size = snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %u\r\n\r\n", BODY_SIZE);
-  if (have == body && send_all(fd, answer, (size_t)size)) {
+  if (strncmp(head, "GET /auth ", 10) == 0) {
+    static const char granted[] = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    (void)send_all(fd, granted, sizeof granted - 1);
+  } else if (have == body && send_all(fd, answer, (size_t)size)) {
     (void)send_all(fd, filler, sizeof filler);
   }
 }
@@ -222,8 +230,13 @@ static bool client_served_or_stopped(void *arg) {
 
 static int start_server(struct rig *rig) {
   char error[512] = "";
-  char *argv[] = {"-p", "0", "-c", "0", "--hold", "0", "-v", "--access-log", rig->access, "--state-dir", rig->state};
-  const struct mdm_server_options options = {.loop = &rig->loop, .argc = sizeof argv / sizeof *argv, .argv = argv, .log = on_log, .user = rig};
+  char url[64];
+  char *argv[] = {"-p", "0", "-c", "0", "--hold", "0", "-v", "--access-log", rig->access, "--state-dir", rig->state, "--bind", "127.0.0.1",
+                  /* when guarded: */
+                  "--users", rig->users, "--https-port", "0", "--tls-cert", rig->certificate, "--tls-key", rig->key, "--auth-url", url};
+  const int argc = sizeof argv / sizeof *argv - (rig->guarded ? 0 : 10);
+  const struct mdm_server_options options = {.loop = &rig->loop, .argc = argc, .argv = argv, .log = on_log, .user = rig};
+  snprintf(url, sizeof url, "http://127.0.0.1:%u/auth", rig->origin_port);
   int rc = mdm_server_new(&rig->server, &options, error, sizeof error);
   if (rc == 0) {
     rc = mdm_server_start(rig->server, error, sizeof error);
@@ -247,6 +260,7 @@ static int start_client(struct rig *rig) {
   options.host = rig->websocket ? url : "127.0.0.1";
   options.port = mdm_server_client_port(rig->server);
   options.user = "tim";
+  options.token = rig->guarded ? rig->token : NULL;
   options.known_servers = rig->known;
   options.services = (const char *const[]){service};
   options.services_count = 1;
@@ -340,7 +354,10 @@ static enum outcome run_once(struct rig *rig, size_t nth, bool arm_start, bool a
   end_both(rig);
   uv_close((uv_handle_t *)&rig->wake, NULL);
   uv_run(&rig->loop, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&rig->loop), 0);
+  if (uv_loop_close(&rig->loop) != 0) {
+    uv_print_all_handles(&rig->loop, stderr);
+    fail_msg("allocation %zu failed: these handles are left", nth);
+  }
   if (failing_live() != 0) {
     failing_tell();
     fail_msg("allocation %zu failed: %zu blocks are left", nth, failing_live());
@@ -373,6 +390,32 @@ static void no_memory_while_a_websocket_is_set_up(void **state) {
   each(*state, true, false, 50);
 }
 
+/* The user file with one user, whose token pins the server's key. */
+static void guard(struct rig *rig) {
+  struct net_identity identity;
+  struct users *users;
+  struct users_entry *entry;
+  char error[512];
+  rig->guarded = true;
+  assert_int_equal(net_identity_load(&identity, rig->state, NULL, error, sizeof error), 0);
+  assert_int_equal(net_token_make(rig->token, identity.fingerprint), 0);
+  net_identity_clean(&identity);
+  assert_int_equal(users_new(&users), 0);
+  assert_int_equal(users_add(users, "tim", rig->token, "2026-11-21T06:00:00Z", &entry), 0);
+  assert_int_equal(users_save(users, rig->users, error, sizeof error), 0);
+  users_free(users);
+}
+
+static void no_memory_while_a_guarded_server_starts(void **state) {
+  guard(*state);
+  each(*state, true, false, 100);
+}
+
+static void no_memory_while_a_hook_is_asked(void **state) {
+  guard(*state);
+  each(*state, false, true, 15);
+}
+
 static void no_memory_while_visitors_are_served(void **state) {
   each(*state, false, true, 10);
 }
@@ -385,6 +428,9 @@ static int set_up(void **state) {
   assert_non_null(mkdtemp(rig->dir));
   snprintf(rig->state, sizeof rig->state, "%s/state", rig->dir);
   snprintf(rig->known, sizeof rig->known, "%s/known", rig->dir);
+  snprintf(rig->users, sizeof rig->users, "%s/users.json", rig->dir);
+  snprintf(rig->certificate, sizeof rig->certificate, "%s/link.crt", rig->state);
+  snprintf(rig->key, sizeof rig->key, "%s/link.key", rig->state);
   snprintf(rig->access, sizeof rig->access, "%s/access.log", rig->dir);
   rig->origin_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   assert_int_equal(bind(rig->origin_fd, (struct sockaddr *)&address, size), 0);
@@ -397,7 +443,7 @@ static int set_up(void **state) {
 }
 
 static int tear_down(void **state) {
-  static const char *const names[] = {"state/link.key", "state/link.crt", "state", "access.log", "known"};
+  static const char *const names[] = {"state/link.key", "state/link.crt", "state", "access.log", "known", "users.json"};
   struct rig *rig = *state;
   char path[128];
   shutdown(rig->origin_fd, SHUT_RDWR);
@@ -416,6 +462,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(no_memory_while_server_and_client_start, set_up, tear_down),
       cmocka_unit_test_setup_teardown(no_memory_while_a_websocket_is_set_up, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(no_memory_while_a_guarded_server_starts, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(no_memory_while_a_hook_is_asked, set_up, tear_down),
       cmocka_unit_test_setup_teardown(no_memory_while_visitors_are_served, set_up, tear_down),
   };
   int failures = 0, status;
