@@ -140,10 +140,9 @@ static int pair_load(struct tls_pair **out, const struct tls_source *source, cha
   struct tls_pair *pair = calloc(1, sizeof *pair);
   unsigned digest_size = 0;
   *out = NULL;
-  if (pair == NULL) {
-    snprintf(error, error_size, "out of memory");
+  snprintf(error, error_size, "out of memory");
+  if (pair == NULL)
     return -1;
-  }
   atomic_init(&pair->references, 1);
   pair->path = strdup(source->certificate);
   if (pair->path == NULL || read_certificates(pair, source->certificate, error, error_size) != 0 ||

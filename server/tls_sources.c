@@ -70,8 +70,8 @@ static int consider(struct tls_sources *s, const char *dir, const char *entry) {
   if (is_directory(path)) {
     char *chain = join(path, "fullchain.pem", 13, "");
     key = join(path, "privkey.pem", 11, "");
-    if (chain != NULL && is_file(chain)) {
-      status = add(s, chain, key);
+    if (chain == NULL || is_file(chain)) {
+      status = add(s, chain, key); /* refuses what there was no memory for */
     } else {
       free(chain);
       free(key);

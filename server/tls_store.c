@@ -140,6 +140,7 @@ static struct net_tls_context *context_make(struct tls_pairs *pairs, const struc
   if (keys == NULL || CRYPTO_THREAD_run_once(&keys_once, keys_make_index) != 1 || keys_index < 0 ||
       net_tls_web_server(&ctx, error, error_size) != 0)
     goto failed;
+  snprintf(error, error_size, "out of memory"); /* what is left to go wrong */
   *keys = (struct store_keys){.pairs = pairs, .link = link};
   if (SSL_CTX_set_ex_data(ctx, keys_index, keys) != 1)
     goto failed;
