@@ -6,12 +6,13 @@
 
 #include "log.h"
 
-static enum mdm_client_event_type event_type(enum net_verdict verdict) {
+/* No address is worth a note; but where a custom domain was wanted, it was refused. */
+static enum mdm_client_event_type event_type(enum net_verdict verdict, const struct net_service *service) {
   switch (verdict) {
   case NET_SERVICE_OK:
     return MDM_CLIENT_EVENT_URL;
   case NET_SERVICE_NO_WEB:
-    return MDM_CLIENT_EVENT_NOTE;
+    return service->options.domains_count > 0 ? MDM_CLIENT_EVENT_WARNING : MDM_CLIENT_EVENT_NOTE;
   case NET_SERVICE_REFUSED:
     break;
   }
@@ -39,7 +40,7 @@ void verdicts_tell(const struct net_services_ok *services, const struct service_
     net_log_escape(url, sizeof url, verdict->url, strnlen(verdict->url, sizeof verdict->url));
     net_log_escape(reason, sizeof reason, verdict->reason, strnlen(verdict->reason, sizeof verdict->reason));
     const struct mdm_client_event event = {
-        .type = event_type(verdict->verdict),
+        .type = event_type(verdict->verdict, &entry->service),
         .service = name,
         .url = verdict->verdict == NET_SERVICE_OK ? url : "",
         .user = "",

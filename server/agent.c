@@ -179,29 +179,78 @@ void agent_end(struct agent *agent, bool goodbye, enum mdm_goaway code, const ch
   }
 }
 
+/* Another name that leads to the service, or NULL. */
+static const char *agent_other_key(const struct agent *agent, uint32_t service) {
+  for (size_t i = 0; i < agent->claims_count; i++) {
+    if (agent->claims[i].service == service) {
+      return agent->claims[i].key;
+    }
+  }
+  return NULL;
+}
+
+/* The URL named a custom domain that is lost: it names another one. An own name, where there is one, is the URL from the start. */
+static void verdict_move_url(struct net_service_verdict *verdict, const char *lost, const char *other) {
+  const char *host = strstr(verdict->url, "://");
+  char url[sizeof verdict->url];
+  if (lost[0] != '=' || other[0] != '=' || host == NULL || strncmp(host + 3, lost + 1, strlen(lost + 1)) != 0) {
+    return;
+  }
+  const char *rest = host + 3 + strlen(lost + 1);
+  if (rest[0] != '\0' && rest[0] != ':') {
+    return;
+  }
+  int size = snprintf(url, sizeof url, "%.*s%s%s", (int)(host + 3 - verdict->url), verdict->url, other + 1, rest);
+  if (size > 0 && (size_t)size < sizeof url) {
+    memcpy(verdict->url, url, (size_t)size + 1);
+  }
+}
+
 /* The verdict on the service that the key belonged to turns into a refusal, unless another name still leads to it. */
-static void agent_tell_loss(struct agent *agent, uint32_t service, const char *text) {
+static void agent_tell_loss(struct agent *agent, uint32_t service, const char *key, const char *text) {
   struct agent_link *link = agent->current;
+  const char *other = agent_other_key(agent, service);
   if (link == NULL) {
     return;
   }
   for (size_t i = 0; i < link->verdicts.count; i++) {
     struct net_service_verdict *verdict = &link->verdicts.list[i];
-    if (verdict->id == service) {
+    if (verdict->id != service) {
+      continue;
+    }
+    if (other == NULL) {
       verdict->verdict = NET_SERVICE_REFUSED;
       verdict->url[0] = '\0';
-      snprintf(verdict->reason, sizeof verdict->reason, "%s", text);
+    } else {
+      verdict_move_url(verdict, key, other);
     }
+    snprintf(verdict->reason, sizeof verdict->reason, "%s", text);
   }
   agent_link_send_verdicts(link);
 }
 
-void agent_lose(struct agent *agent, const char *key, const struct agent *winner) {
-  char text[AGENT_SENTENCE_MAX], who[256];
+static uint32_t agent_service_of(const struct agent *agent, const char *key) {
   uint32_t service = 0;
   for (size_t i = 0; i < agent->claims_count; i++) {
     service = strcmp(agent->claims[i].key, key) == 0 ? agent->claims[i].service : service;
   }
+  return service;
+}
+
+void agent_ungrant(struct agent *agent, const char *key) {
+  char text[AGENT_SENTENCE_MAX];
+  uint32_t service = agent_service_of(agent, key);
+  agent_claim_drop(agent, key, true);
+  snprintf(text, sizeof text, "the domain %s is no longer granted to this user", key + 1);
+  if (agent->current != NULL) {
+    agent_link_log(agent->current, NET_LOG_INFO, "%s", text);
+  }
+  agent_tell_loss(agent, service, key, text);
+}
+
+void agent_lose(struct agent *agent, const char *key, const struct agent *winner) {
+  char text[AGENT_SENTENCE_MAX], who[256];
+  uint32_t service = agent_service_of(agent, key);
   agent_claim_drop(agent, key, true);
   snprintf(text, sizeof text, "%s was taken over by %s", key[0] == '=' ? key + 1 : key, agent_describe(winner, who, sizeof who));
   if (agent->current != NULL) {
@@ -210,6 +259,6 @@ void agent_lose(struct agent *agent, const char *key, const struct agent *winner
   if (agent->claims_count == 0) {
     agent_end(agent, true, MDM_GOAWAY_REPLACED, text);
   } else {
-    agent_tell_loss(agent, service, text);
+    agent_tell_loss(agent, service, key, text);
   }
 }

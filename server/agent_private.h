@@ -130,6 +130,8 @@ void agent_unpublish(struct agent *agent, bool goodbye);
 void agent_end(struct agent *agent, bool goodbye, enum mdm_goaway code, const char *text);
 /* Another client of the user took the key over. */
 void agent_lose(struct agent *agent, const char *key, const struct agent *winner);
+/* The operator took the grant of a custom domain (`key` with its '=') back: the client is told, the rest stays. */
+void agent_ungrant(struct agent *agent, const char *key);
 /* "client laptop, connected since 2026-11-21 06:00:01 UTC from 192.0.2.1" */
 const char *agent_describe(const struct agent *agent, char *out, size_t capacity);
 

@@ -179,10 +179,7 @@ void agent_set_regrant(struct agent_set *set, const char *user) {
       char key[NAMES_KEY_MAX + 1];
       memcpy(key, agent->claims[i].key, strlen(agent->claims[i].key) + 1);
       if (key[0] == '=' && !registry_granted(set->worker->registry, user, key + 1)) {
-        agent_claim_drop(agent, key, true);
-        if (agent->current != NULL) {
-          agent_link_log(agent->current, NET_LOG_INFO, "%s is no longer granted to %s", key + 1, user);
-        }
+        agent_ungrant(agent, key);
       }
     }
   }

@@ -1,4 +1,5 @@
 """Users and their tokens: add, list, rotate, remove; what the file holds; revocation of live sessions; login and credentials; domains."""
+import json
 import os
 import re
 import stat
@@ -181,6 +182,33 @@ class Users(Case):
         self.assertEqual(fetch(server.http, "app.tim.tunnel.test").status, 200)
         self.assertEqual(fetch(server.http, "bank.example.org").status, 404)
         client.expect(r"bank\.example\.org")
+
+    def test_service_whose_domain_is_taken_over_keeps_its_own_name(self):
+        token = self.add("tim", "--domain", "app.example.org")
+        server = self.users_server("--domain", "tunnel.test")
+        other = self.origin("other")
+        first = self.with_token(server, token, "-c", self.write("a.json", {"first": {"port": self.o.port, "domains": ["app.example.org"]}}), wait=False, verbose=False)
+        self.await_status(server.http, "app.example.org")
+        self.with_token(server, token, "--replace", "-c", self.write("b.json", {"second": {"port": other.port, "domains": ["app.example.org"]}}), wait=False)
+        first.expect(r"app\.example\.org was taken over", "stderr")
+        self.assertEqual(fetch(server.http, "app.example.org").text, "other GET / 0")
+        self.assertEqual(fetch(server.http, "first.tim.tunnel.test").text, "o GET / 0")
+        self.assertTrue(first.running())
+
+    def test_domain_that_is_no_longer_granted_is_withdrawn_and_told(self):
+        token = self.add("tim", "--domain", "app.example.org")
+        server = self.users_server("--domain", "tunnel.test")
+        services = self.write(".tunnel-services.json", {"app": {"port": self.o.port, "domains": ["app.example.org"]}, "no_label": {"port": self.o.port, "domains": ["bank.example.org"]}})
+        client = self.with_token(server, token, "-c", services, wait=False, verbose=False)
+        client.expect(r"bank\.example\.org is not granted", "stderr")
+        self.await_status(server.http, "app.example.org")
+        with open(self.users) as f:
+            users = json.load(f)
+        users["users"]["tim"]["domains"] = []
+        self.write(os.path.basename(self.users), users)
+        client.expect(r"app\.example\.org is no longer granted", "stderr")
+        self.assertNotEqual(fetch(server.http, "app.example.org").status, 200)
+        self.assertEqual(fetch(server.http, "app.tim.tunnel.test").status, 200)
 
 
 if __name__ == "__main__":
