@@ -68,9 +68,10 @@ static bool name_is_ours(const char *name) {
   return true;
 }
 
+/* Spelled with '_' too, which many services cannot tell apart. */
 static bool replaced(struct mdm_text name, const struct net_field *fields, size_t count) {
   for (size_t i = 0; i < count; i++)
-    if (http_text_is(name, fields[i].name))
+    if (http_name_same(name, fields[i].name))
       return true;
   return false;
 }

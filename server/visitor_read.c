@@ -282,15 +282,24 @@ static int scan_trailers(struct visitor *v, const uint8_t *data, size_t size, si
   return status;
 }
 
-/* The request's trailers are whole: those that only hooks may set go, as from the head. */
+/* What only hooks or the service's owner may set is no visitor's, in trailers as little as in the head. */
+static bool trailer_is_theirs(struct exchange *x, struct mdm_text name) {
+  const struct net_service_options *options = exchange_options(x);
+  for (size_t i = 0; i < x->config->auth_fields_count; i++)
+    if (http_name_same(name, x->config->auth_fields[i]))
+      return true;
+  for (size_t i = 0; options && i < options->headers_count; i++)
+    if (http_name_same(name, options->headers[i].name))
+      return true;
+  return false;
+}
+
 static void trailers_scanned(struct visitor *v) {
-  const struct server_config *config = v->x->config;
   struct http_scan *scan = v->trailers;
   http_trailers_judge(scan);
   for (size_t i = 0; i < scan->head.fields_count; i++)
-    for (size_t k = 0; k < config->auth_fields_count; k++)
-      if (http_name_same(scan->fields[i].name, config->auth_fields[k]))
-        scan->kinds[i] = HTTP_NOMINATED;
+    if (trailer_is_theirs(v->x, scan->fields[i].name))
+      scan->kinds[i] = HTTP_NOMINATED;
 }
 
 void visitor_read_clean(struct visitor *v) {

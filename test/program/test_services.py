@@ -184,6 +184,9 @@ class Options(Case):
         self.assertEqual(self.o.requests[-1].all("cookie"), [])
         self.assertEqual(answer.all("x-frame-options"), ["DENY"])
         self.assertEqual(answer.all("server"), [])
+        fetch(server.http, "o.tim.localhost", "/", "POST", [("X_Added", "visitor"), ("x-ADDED", "visitor"), ("Transfer-Encoding", "chunked")], b"0\r\nX-Added: visitor\r\nx_added: visitor\r\nX-T: 1\r\n\r\n")
+        self.assertNotIn("visitor", repr(self.o.requests[-1].fields + self.o.requests[-1].trailers))
+        self.assertEqual(self.o.requests[-1].trailers, [("X-T", "1")])
 
     def test_basic_auth(self):
         status, line, err = self.hash("open sesame")
