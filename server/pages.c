@@ -544,6 +544,9 @@ int page_given(struct page_bytes *out, const struct page_view *view, int status,
     cached = cached || field_is(&fields[i], "Cache-Control");
   }
   text_format(&head, "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\n", status, page_reason(status));
+  if (view->date) {
+    text_format(&head, "Date: %s\r\n", view->date);
+  }
   if (!cached) {
     text_put(&head, "Cache-Control: no-store\r\n");
   }

@@ -51,6 +51,7 @@ class Visits(Case):
         server = self.start_tunnel(lambda request, wire, origin: wire.send(answers[request.get("x-forwarded-uri")]))
         answer = fetch(server.http, "o.tim.localhost", "/401")
         self.assertEqual((answer.status, answer.get("www-authenticate"), answer.text), (401, "Bearer", "who?"))
+        self.assertEqual(len(answer.all("date")), 1)
         self.assertEqual(fetch(server.http, "o.tim.localhost", "/403").status, 403)
         answer = fetch(server.http, "o.tim.localhost", "/302")
         self.assertEqual((answer.status, answer.get("location"), answer.get("set-cookie")), (302, "https://login.example/", "s=1"))
