@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 
 from tunnel import LIBC, wait_for
@@ -86,13 +85,6 @@ class Namespace:
     def narrow(self, rate):
         """What leaves here over the cable leaves at this rate, with a short queue."""
         self.run("tc", "qdisc", "replace", "dev", "cable", "root", "tbf", "rate", rate, "burst", "4kb", "latency", "100ms")
-
-    def dial(self, port, address="127.0.0.1", patience=20):
-        with self.inside():
-            sock = socket.socket()
-        sock.settimeout(patience)
-        sock.connect((address, port))
-        return sock
 
     def close(self):
         self.keeper.stdin.close()

@@ -11,7 +11,7 @@ import time
 
 from canary import Visit, canary_origin
 from network import OTHER_ADDRESS, SERVER_ADDRESS, Network, missing
-from tunnel import CLIENT, SERVER, Case, Wire, main, wait_for
+from tunnel import SERVER, Case, Wire, main, wait_for
 
 SKIPPED = 77
 RETURN_S = 20            # service is back this soon after the fault ends
