@@ -86,6 +86,21 @@ static void put_options(struct http_out *out, const struct net_field *fields, si
   }
 }
 
+/* Takes the lines from `from` on that the owner sets or removes out again. */
+static void drop_replaced(struct http_out *out, size_t from, const struct net_field *fields, size_t count) {
+  size_t at = from;
+  while (!out->full && at < out->size) {
+    const char *line = out->data + at, *colon = memchr(line, ':', out->size - at), *lf = memchr(line, '\n', out->size - at);
+    size_t size = (size_t)(lf - line) + 1;
+    if (!replaced((struct mdm_text){.data = line, .size = (size_t)(colon - line)}, fields, count)) {
+      at += size;
+      continue;
+    }
+    memmove(out->data + at, out->data + at + size, out->size - at - size);
+    out->size -= size;
+  }
+}
+
 static bool stripped(struct mdm_text name, char *const *strip, size_t count) {
   for (size_t i = 0; i < count; i++)
     if (http_name_same(name, strip[i]))
@@ -150,9 +165,12 @@ void http_write_request(struct http_out *out, const struct http_request_rewrite 
     http_put(out, "\r\n", 2);
   }
   put_connection(out, r);
+  size_t forwarded = out->size;
   forwarded_write(out, r->forwarded, r->scan, r->request->host);
-  if (headers)
+  if (headers) {
+    drop_replaced(out, forwarded, options->headers, headers);
     put_options(out, options->headers, headers);
+  }
   for (size_t i = 0; i < r->added_count; i++)
     put_pair(out, &r->added[i]);
   http_put(out, "\r\n", 2);

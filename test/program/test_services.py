@@ -188,6 +188,14 @@ class Options(Case):
         self.assertNotIn("visitor", repr(self.o.requests[-1].fields + self.o.requests[-1].trailers))
         self.assertEqual(self.o.requests[-1].trailers, [("X-T", "1")])
 
+    def test_forwarding_fields_are_the_owners_to_set_and_remove(self):
+        server = self.serve({"headers": {"X-Forwarded-Proto": "https", "Forwarded": None}})
+        fetch(server.http, "o.tim.localhost")
+        seen = self.o.requests[-1]
+        self.assertEqual(seen.all("x-forwarded-proto"), ["https"])
+        self.assertEqual(seen.all("forwarded"), [])
+        self.assertEqual(seen.all("x-forwarded-for"), ["127.0.0.1"])
+
     def test_basic_auth(self):
         status, line, err = self.hash("open sesame")
         self.assertEqual(status, 0, err)
