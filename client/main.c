@@ -6,6 +6,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "confine.h"
 #include "login.h"
 #include "mdm/client.h"
 #include "options.h"
@@ -87,7 +88,7 @@ static struct mdm_client_options client_options(const struct options *options) {
   return out;
 }
 
-static enum mdm_client_status run(struct program *program, struct mdm_client_options *options) {
+static enum mdm_client_status run(struct program *program, const struct options *given, struct mdm_client_options *options) {
   char error[1280];
   if (uv_loop_init(&program->loop) != 0) {
     report_say(&program->report, "no event loop");
@@ -97,12 +98,12 @@ static enum mdm_client_status run(struct program *program, struct mdm_client_opt
   options->event = on_event;
   options->user_data = program;
   program->status = mdm_client_new(&program->client, options, error, sizeof error);
-  if (program->status == MDM_CLIENT_OK) {
+  if (program->status != MDM_CLIENT_OK) {
+    report_say(&program->report, error);
+  } else if ((program->status = client_confine(given, &program->report)) == MDM_CLIENT_OK) {
     start_signals(program);
     mdm_client_start(program->client);
     uv_run(&program->loop, UV_RUN_DEFAULT);
-  } else {
-    report_say(&program->report, error);
   }
   mdm_client_close(program->client, NULL, NULL);
   for (size_t i = 0; i < program->signals_count; i++)
@@ -125,7 +126,7 @@ static enum mdm_client_status run_command(const struct options *options, struct 
                "MDM_TUNNEL_PROXY_PASSWORD) or mdm-tunnel-client login");
   switch (options->command) {
   case OPTIONS_RUN:
-    return run(program, &client);
+    return run(program, options, &client);
   case OPTIONS_LOGIN:
     return login_run(options, &client, &program->report);
   case OPTIONS_HASH:
@@ -145,6 +146,7 @@ int main(int argc, char **argv) {
   struct options options;
   char error[1280] = "";
   platform_no_core_dumps(); /* they would hold the token */
+  platform_no_new_rights();
   platform_ignore_broken_pipes();
   options_init(&options);
   int status = options_read(&options, argc, argv, environment, error, sizeof error);

@@ -24,7 +24,7 @@ struct options {
   char *host, *user, *name, *config, *credentials, *token, *fingerprint, *ca, *known_servers;
   char *carrier, *proxy_url, *proxy_username, *proxy_password, *log_format;
   int64_t port, max_attempts, heartbeat_s, verbose;
-  bool replace, strict, plaintext, quiet;
+  bool replace, strict, plaintext, quiet, no_sandbox;
   char **services; /* into argv */
   size_t services_count;
   bool secret_in_argv;

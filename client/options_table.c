@@ -33,6 +33,7 @@ const struct options_row options_table[] = {
     {"proxy-password", 0, TEXT(proxy_password), OPTIONS_SECRET, "WORD",
      "its password (better: MDM_TUNNEL_PROXY_PASSWORD)"},
     {"heartbeat", 0, NUMBER(heartbeat_s, 1, 3600), 0, "SECONDS", "ask for a sign of life after so long a silence (5)"},
+    {"no-sandbox", 0, SWITCH(no_sandbox), OPTIONS_NO_FILE, "", "keep access to every file and system call (for debugging)"},
     {"verbose", 'v', OPTIONS_COUNT, offsetof(struct options, verbose), 0, 2, 0, "",
      "say what happens; twice: every stream"},
     {"quiet", 'q', SWITCH(quiet), 0, "", "print nothing"},

@@ -10,6 +10,12 @@ add_library(MDM::openssl ALIAS PkgConfig::OPENSSL)
 add_library(MDM::sodium ALIAS PkgConfig::SODIUM)
 add_library(MDM::cjson ALIAS PkgConfig::CJSON)
 
+# The filter of system calls is Linux's.
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp>=2.5)
+  add_library(MDM::seccomp ALIAS PkgConfig::SECCOMP)
+endif()
+
 # wslay: Debian ships a CMake package, no pkg-config file.
 find_path(WSLAY_INCLUDE_DIR wslay/wslay.h REQUIRED)
 find_library(WSLAY_LIBRARY wslay REQUIRED)

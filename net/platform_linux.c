@@ -19,6 +19,7 @@
 #include <uv.h>
 
 #include "address.h"
+#include "platform_linux_private.h"
 
 #define SEND_SLICES_MAX 64u
 
@@ -272,7 +273,13 @@ bool platform_is_terminal(int fd) {
 void platform_no_core_dumps(void) {
   const struct rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
-  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (!PLATFORM_SANITIZED) { /* the leak checker traces the process */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  }
+}
+
+void platform_no_new_rights(void) {
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 /* Reads up to the end of the line; what does not fit is an error, not a cut password. */

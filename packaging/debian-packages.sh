@@ -3,7 +3,7 @@
 #
 #   packages_need PACKAGE...     returns 0 when all are there, else says what is wrong and returns 1
 
-PACKAGES_BUILD="cmake ninja-build gcc libc6-dev pkg-config libuv1-dev node-llhttp libssl-dev libcjson-dev libsodium-dev libwslay-dev"
+PACKAGES_BUILD="cmake ninja-build gcc libc6-dev pkg-config libuv1-dev node-llhttp libssl-dev libcjson-dev libsodium-dev libwslay-dev libseccomp-dev"
 PACKAGES_CHECK="curl python3 python3-websockets"
 PACKAGES_TEST="libcmocka-dev openssl procps mandoc iproute2 nftables"
 

@@ -68,7 +68,7 @@ static void users_reload(void *user) {
   users_changed(self, users);
 }
 
-/* Once the loop runs, root has been given up (--run-as): a file that only root can read could be loaded, but its changes, revocations among
+/* Once the loop runs, root has been given up (--user): a file that only root can read could be loaded, but its changes, revocations among
  * them, would never be seen. */
 static void users_check(struct net_task *task) {
   struct auth_users *self = (struct auth_users *)(void *)((char *)task - offsetof(struct auth_users, check));

@@ -70,7 +70,8 @@ struct server_config {
   struct server_limits limits;
   struct server_timeouts timeouts;
   char *file;                    /* --config; NULL none */
-  char *run_as;                  /* --run-as: user that the program becomes once its ports are open; NULL = stays */
+  bool no_sandbox;               /* --no-sandbox: confine.h is left out */
+  char *run_as;                  /* --user: user that the program becomes once its ports are open; NULL = stays */
   unsigned verbose;              /* -v, -v -v */
   bool quiet;                    /* -q */
   enum net_log_format log_format;

@@ -120,7 +120,9 @@ const struct setting config_table[] = {
     {.name = "allow-reserved", LIST(reserved_allowed), .check = check_domain, .metavar = "NAME", .help = "reserved user name that may be taken; repeatable"},
     {.name = "hold", SECONDS(hold_ms, 0), .help = "a request waits for a client that reconnects (5)"},
     {.name = "drain", SECONDS(drain_ms, 0), .help = "time to finish after SIGTERM (30)"},
-    {.name = "run-as", TEXT(run_as), .fixed = true, .metavar = "NAME", .help = "give up root for this user once the ports are open"},
+    {.name = "user", TEXT(run_as), .fixed = true, .metavar = "NAME", .help = "give up root for this user once the ports are open"},
+    {.name = "run-as", TEXT(run_as), .metavar = "NAME"}, /* an older spelling of it */
+    {.name = "no-sandbox", SWITCH(no_sandbox), .fixed = true, .help = "keep access to every file and system call (for debugging)"},
     {.name = "config", .type = SETTING_TEXT, AT(file), .path = true, .no_file = true, .metavar = "FILE", .help = "JSON file with the same settings; flags win"},
     {.name = "log-format", CHOICE(log_format, log_formats), .fixed = true, .metavar = "text|json", .help = "form of what -v prints (text)"},
     {.name = "verbose", .letter = 'v', .type = SETTING_COUNT, AT(verbose), .max = 2, .fixed = true, .help = "say what happens; twice: everything"},

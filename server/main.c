@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "config.h"
+#include "confine.h"
 #include "identity.h"
 #include "mdm/server.h"
 #include "notify.h"
@@ -110,7 +110,7 @@ static void prepare_process(void) {
   struct rlimit files;
   signal(SIGPIPE, SIG_IGN);
   platform_no_core_dumps();
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  platform_no_new_rights();
   if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
@@ -125,17 +125,17 @@ static int become(const char *name, char *error, size_t error_size) {
   errno = 0;
   user = getpwnam(name);
   if (user == NULL) {
-    snprintf(error, error_size, "run-as: there is no user \"%s\"", name);
+    snprintf(error, error_size, "user: there is no user \"%s\"", name);
     return MDM_SERVER_CONFIG;
   }
   if (user->pw_uid == geteuid() && geteuid() != 0)
     return 0;
   if (initgroups(name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0) {
-    snprintf(error, error_size, "run-as %s: %s", name, strerror(errno));
+    snprintf(error, error_size, "user %s: %s", name, strerror(errno));
     return MDM_SERVER_CONFIG;
   }
   if (user->pw_uid != 0 && setuid(0) == 0) {
-    snprintf(error, error_size, "run-as %s: root was not given up", name);
+    snprintf(error, error_size, "user %s: root was not given up", name);
     return MDM_SERVER_RUNTIME;
   }
   platform_no_core_dumps(); /* the change of user has reset it */
@@ -151,6 +151,8 @@ static int serve(struct program *program, const char *run_as, int argc, char **a
   bool started = status == 0;
   if (status == 0)
     status = become(run_as, error, sizeof error);
+  if (status == 0)
+    status = server_confine(program->server, error, sizeof error);
   if (status == 0 && (status = open_signals(program)) != 0)
     snprintf(error, sizeof error, "signals: %s", uv_strerror(status));
   if (status == 0) {
@@ -179,7 +181,7 @@ int main(int argc, char **argv) {
     return users_command_main(argc - 2, argv + 2);
   if (argc > 1 && strcmp(argv[1], "fingerprint") == 0)
     return fingerprint_main(argc - 2, argv + 2);
-  /* For --help, --version, a wrong command line and --run-as; the server reads it again. */
+  /* For --help, --version, a wrong command line and --user; the server reads it again. */
   status = server_config_load(&config, NULL, argc - 1, argv + 1, error, sizeof error);
   if (status == CONFIG_HELP) {
     server_config_help(stdout);
