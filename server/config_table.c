@@ -179,6 +179,7 @@ void server_config_help(FILE *out) {
     fprintf(out, "%-*s%s%s\n", HELP_COLUMN, names, strlen(names) >= HELP_COLUMN ? " " : "", s->help);
   }
   fputs("\n"
+        "Older spelling: --run-as for --user.\n"
         "Limits and timeouts are set in the configuration file; see mdm-tunnel-server(1).\n"
         "Exit: 0 stopped as asked, 1 failed while running, 2 wrong command line, 3 wrong configuration, 4 cannot listen.\n",
         out);
