@@ -184,6 +184,62 @@ static int job_prepare(struct claim_job *job) {
   return items_refuse_doubles(job);
 }
 
+/* A service that is still this client's, with a domain that it wanted, has not got, and would be granted now. */
+static bool service_misses_domain(const struct agent *agent, struct registry *registry, const struct net_service *service) {
+  for (size_t i = 0; i < service->options.domains_count; i++) {
+    char key[NAMES_KEY_MAX + 1];
+    names_key_domain(key, service->options.domains[i]);
+    if (!agent_has_claim(agent, key) && registry_granted(registry, agent->user, key + 1)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool service_stands(const struct agent_link *link, uint32_t id) {
+  for (size_t i = 0; i < link->verdicts.count; i++) {
+    if (link->verdicts.list[i].id == id) {
+      return link->verdicts.list[i].verdict != NET_SERVICE_REFUSED;
+    }
+  }
+  return false;
+}
+
+int agent_claims_again(struct agent_link *link) {
+  struct registry *registry = link->set->worker->registry;
+  bool misses = false;
+  if (link->state != LINK_READY || link->agent->current != link || link->has_waiting) {
+    return 0;
+  }
+  for (size_t i = 0; i < link->services_count && !misses; i++) {
+    misses = service_misses_domain(link->agent, registry, &link->services[i]);
+  }
+  if (!misses) {
+    return 0;
+  }
+  struct net_services again = {.serial = link->verdicts.serial, .list = calloc(link->services_count, sizeof *again.list)};
+  if (again.list == NULL) {
+    return UV_ENOMEM;
+  }
+  for (size_t i = 0; i < link->services_count; i++) {
+    const struct net_service *from = &link->services[i];
+    struct net_service *to = &again.list[again.count];
+    if (!service_stands(link, from->id)) {
+      continue;
+    }
+    *to = *from;
+    if (net_service_options_copy(&to->options, &from->options) != 0) {
+      net_services_clean(&again);
+      return UV_ENOMEM;
+    }
+    again.count++;
+  }
+  link->waiting = again;
+  link->has_waiting = true;
+  agent_link_services_next(link);
+  return 0;
+}
+
 int agent_claims_start(struct agent_link *link) {
   struct claim_job *job = calloc(1, sizeof *job);
   if (job == NULL) {

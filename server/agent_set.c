@@ -182,5 +182,8 @@ void agent_set_regrant(struct agent_set *set, const char *user) {
         agent_ungrant(agent, key);
       }
     }
+    if (agent->current != NULL && agent_claims_again(agent->current) != 0) {
+      agent_link_log(agent->current, NET_LOG_ERROR, "no memory to take up a grant: it counts when the services are announced again");
+    }
   }
 }

@@ -26,7 +26,8 @@ void agent_set_each(const struct agent_set *set, void (*each)(const struct agent
 
 /* The user's credential is no longer good: GOAWAY REVOKED to all its agents, names released. */
 void agent_set_revoke(struct agent_set *set, const char *user);
-/* The user's grants of custom domains changed: those that registry_granted() no longer knows are released. */
+/* The user's grants of custom domains changed: those that registry_granted() no longer knows are released, and
+ * clients that wait for a domain which it knows now get it. */
 void agent_set_regrant(struct agent_set *set, const char *user);
 
 #endif

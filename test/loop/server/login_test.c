@@ -230,6 +230,10 @@ static bool domain_gone(void *arg) {
   return world_find(arg, "=app.example.org") != REGISTRY_LIVE;
 }
 
+static bool domain_there(void *arg) {
+  return world_find(arg, "=app.example.org") == REGISTRY_LIVE;
+}
+
 static void granted_domains_are_published_and_others_refused(void **state) {
   struct scene s;
   (void)state;
@@ -253,6 +257,12 @@ static void granted_domains_are_published_and_others_refused(void **state) {
   save(&s);
   world_until(&s.world, domain_gone, &s.world);
   assert_int_equal(world_find(&s.world, "app.tim"), REGISTRY_LIVE);
+  assert_false(s.a.ended);
+  assert_int_equal(users_grant(users_find(s.users, "tim"), "app.example.org"), 0); /* and back: nobody needs to connect again */
+  save(&s);
+  world_until(&s.world, domain_there, &s.world);
+  assert_int_equal(world_find(&s.world, "app.tim"), REGISTRY_LIVE);
+  assert_int_equal(world_find(&s.world, "=bank.example.org"), REGISTRY_UNKNOWN);
   assert_false(s.a.ended);
   scene_close(&s);
 }
