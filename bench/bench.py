@@ -149,7 +149,7 @@ def start_tunnel(programs, build, name, origin_port, core, plaintext, prefix=())
     port, client_port = free_port(), free_port()
     home = tempfile.mkdtemp(dir=programs.directory)
     env = dict(os.environ, HOME=home)
-    extra = ["--plaintext"] if plaintext else []
+    extra = (["--plaintext"] if plaintext else []) + (["--no-sandbox"] if prefix else [])  # no tool runs inside the sandbox
     server = programs.start(name + "-server", list(prefix) + [f"{build}/server/mdm-tunnel-server", "-p", str(port), "-c", str(client_port),
                                                               "--state-dir", home + "/state"] + extra, core, env)
     wait_until(lambda: port_open(port) and port_open(client_port), f"the server of {name}", 60)

@@ -67,7 +67,7 @@ struct net_services { /* SERVICES */
   struct net_service *list;
   size_t count;
 };
-struct net_services_ok { /* SERVICES_OK, and inside READY */
+struct net_services_ok { /* SERVICES_OK, and inside READY. A service with several URLs has an entry for each */
   uint64_t serial;
   struct net_service_verdict *list;
   size_t count;

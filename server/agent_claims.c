@@ -458,6 +458,16 @@ static bool only_flat_is_covered(const struct worker *worker, const char *servic
   return tls_store_covers(worker->tls, host);
 }
 
+void agent_url_domain(const struct worker *worker, const char *host, char *out, size_t size) {
+  bool secure = worker->public_https_port != 0;
+  uint16_t port = secure ? worker->public_https_port : worker->public_port;
+  if (port == (secure ? 443 : 80)) {
+    snprintf(out, size, "%s://%s", secure ? "https" : "http", host);
+  } else {
+    snprintf(out, size, "%s://%s:%u", secure ? "https" : "http", host, (unsigned)port);
+  }
+}
+
 /* The first URL of a service: its own name, else its first custom domain. */
 static void verdict_url(struct claim_item *item) {
   struct net_service_verdict *verdict = &item->job->verdicts.list[item->service];
@@ -475,10 +485,8 @@ static void verdict_url(struct claim_item *item) {
     const char *user = item->job->link->agent->user, *domain = config->domains_count > 0 ? config->domains[0] : "localhost";
     bool flat = secure && only_flat_is_covered(worker, service, user, domain);
     names_url(verdict->url, sizeof verdict->url, scheme, domain, port, user, service, flat);
-  } else if (port == (secure ? 443 : 80)) {
-    snprintf(verdict->url, sizeof verdict->url, "%s://%s", scheme, item->key + 1);
   } else {
-    snprintf(verdict->url, sizeof verdict->url, "%s://%s:%u", scheme, item->key + 1, (unsigned)port);
+    agent_url_domain(worker, item->key + 1, verdict->url, sizeof verdict->url);
   }
   if (verdict->verdict == NET_SERVICE_NO_WEB) { /* it has an address after all */
     verdict->verdict = NET_SERVICE_OK;

@@ -199,6 +199,33 @@ static void link_send_challenge(struct agent_link *link, uint32_t version) {
   link_send(link, MDM_MSG_CHALLENGE, text, size);
 }
 
+/* The verdicts as they are told: a service with several addresses has an entry for each, its first one first. Without memory
+ * for that, the first ones are told. `out` holds copies; the caller frees out->list. */
+static void link_verdicts_told(const struct agent_link *link, struct net_services_ok *out) {
+  const struct agent *agent = link->agent;
+  size_t room = link->verdicts.count + agent->claims_count;
+  *out = link->verdicts;
+  room = room < NET_SERVICES_MAX ? room : NET_SERVICES_MAX;
+  out->list = room > link->verdicts.count ? calloc(room, sizeof *out->list) : NULL;
+  if (out->list == NULL) {
+    return;
+  }
+  memcpy(out->list, link->verdicts.list, link->verdicts.count * sizeof *out->list);
+  for (size_t i = 0; i < agent->claims_count && out->count < room; i++) {
+    struct net_service_verdict *entry = &out->list[out->count];
+    for (size_t k = 0; k < link->verdicts.count && agent->claims[i].key[0] == '='; k++) {
+      const struct net_service_verdict *first = &link->verdicts.list[k];
+      if (first->id != agent->claims[i].service || first->verdict != NET_SERVICE_OK) {
+        continue;
+      }
+      *entry = (struct net_service_verdict){.id = first->id, .verdict = NET_SERVICE_OK};
+      agent_url_domain(link->set->worker, agent->claims[i].key + 1, entry->url, sizeof entry->url);
+      out->count += strcmp(entry->url, first->url) != 0;
+      break;
+    }
+  }
+}
+
 static void link_send_ready(struct agent_link *link) {
   struct agent *agent = link->agent;
   struct net_ready ready = {.open_credit = OPEN_CREDIT, .max_streams = OPEN_STREAMS, .services = link->verdicts};
@@ -207,14 +234,23 @@ static void link_send_ready(struct agent_link *link) {
   snprintf(ready.session, sizeof ready.session, "%llu.%llu", (unsigned long long)agent->id, (unsigned long long)link->id);
   snprintf(ready.user, sizeof ready.user, "%s", agent->user);
   snprintf(ready.client_name, sizeof ready.client_name, "%s", agent->name);
+  struct net_services_ok told;
+  link_verdicts_told(link, &told);
+  if (told.list != NULL) {
+    ready.services = told;
+  }
   char *text = net_ready_encode(&ready, &size);
+  free(told.list);
   link_send(link, MDM_MSG_READY, text, size);
 }
 
 void agent_link_send_verdicts(struct agent_link *link) {
   size_t size = 0;
   if (link->state == LINK_READY) {
-    char *text = net_services_ok_encode(&link->verdicts, &size);
+    struct net_services_ok told;
+    link_verdicts_told(link, &told);
+    char *text = net_services_ok_encode(told.list != NULL ? &told : &link->verdicts, &size);
+    free(told.list);
     link_send(link, MDM_MSG_SERVICES_OK, text, size);
   }
 }

@@ -154,6 +154,7 @@ void agent_login_cancel(struct agent_link *link);
 void agent_name_settle(struct agent_link *link);         /* NAME: finds or makes the agent, probes the holder of the name */
 
 /* ---- agent_claims.c ---- */
+void agent_url_domain(const struct worker *worker, const char *host, char *out, size_t size); /* of a custom domain */
 /* Judges the list anew when a domain that it wanted in vain would be granted now. 0 (also when there is nothing to do) or UV_ENOMEM. */
 int agent_claims_again(struct agent_link *link);
 int agent_claims_start(struct agent_link *link);         /* takes link->waiting; 0 or UV_ENOMEM. Ends by agent_link_claimed() or a refusal */

@@ -3,6 +3,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 struct loader {
   struct server_config *config;
   bool replaced[CONFIG_TABLE_MAX]; /* the command line has begun this list anew */
+  unsigned line[CONFIG_TABLE_MAX]; /* of the file where the setting stands that counts; 0 = not from the file */
   char *error;
   size_t error_size;
 };
@@ -64,6 +66,7 @@ static int set_from_json(struct loader *l, const struct setting *s, struct net_j
   char why[CONFIG_WHY_MAX] = "", found[80];
   if (item == NULL)
     return 0;
+  l->line[s - config_table] = net_json_line(json, item);
   json_kind(item, found, sizeof found);
   switch (s->type) {
   case SETTING_LIST:
@@ -158,6 +161,7 @@ static int set_argument(struct loader *l, const struct setting *s, const char *s
   }
   if (s->type == SETTING_COMMAND)
     return s->command;
+  l->line[index] = 0;
   if (s->type == SETTING_SWITCH) {
     *(bool *)setting_member(l->config, s) = true;
     return CONFIG_OK;
@@ -239,11 +243,29 @@ static int read_arguments(struct loader *l, int argc, char **argv) {
 }
 
 /* ---- rules that join settings ---- */
+/* Says what is wrong with a setting whose value alone is fine; where it came from the file, with its place there. False. */
+static bool __attribute__((format(printf, 3, 4))) rule_broken(struct loader *l, const char *name, const char *format, ...) {
+  const char *file = l->config->file != NULL ? l->config->file : "configuration";
+  char text[CONFIG_WHY_MAX];
+  unsigned line = 0;
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  for (size_t i = 0; i < config_table_size; i++)
+    if (config_table[i].section == NULL && strcmp(config_table[i].name, name) == 0)
+      line = l->line[i];
+  if (line > 0)
+    snprintf(l->error, l->error_size, "%s:%u: \"%s\": %s", file, line, name, text);
+  else
+    snprintf(l->error, l->error_size, "%s", text);
+  return false;
+}
+
 static bool pair_whole(struct loader *l, const char *a, const char *a_name, const char *b, const char *b_name) {
   if ((a == NULL) == (b == NULL))
     return true;
-  snprintf(l->error, l->error_size, "%s and %s belong together: %s is missing", a_name, b_name, a == NULL ? a_name : b_name);
-  return false;
+  return rule_broken(l, a == NULL ? b_name : a_name, "%s and %s belong together: %s is missing", a_name, b_name, a == NULL ? a_name : b_name);
 }
 
 static bool bind_is_loopback(const char *text) {
@@ -263,37 +285,40 @@ static bool check_rules(struct loader *l) {
   bool certificates = c->tls_cert != NULL || c->tls_dir != NULL;
   if (!pair_whole(l, c->tls_cert, "tls-cert", c->tls_key, "tls-key") || !pair_whole(l, c->link_cert, "link-cert", c->link_key, "link-key"))
     return false;
-  if (c->redirect_http && !certificates) {
-    snprintf(l->error, l->error_size, "redirect-http needs a certificate: give tls-cert and tls-key, or tls-dir");
-    return false;
-  }
-  if (c->https_port_set && !certificates) {
-    snprintf(l->error, l->error_size, "https-port needs a certificate: give tls-cert and tls-key, or tls-dir");
-    return false;
-  }
+  if (c->redirect_http && !certificates)
+    return rule_broken(l, "redirect-http", "redirect-http needs a certificate: give tls-cert and tls-key, or tls-dir");
+  if (c->https_port_set && !certificates)
+    return rule_broken(l, "https-port", "https-port needs a certificate: give tls-cert and tls-key, or tls-dir");
   if (certificates && !c->https_port_set)
     c->https_port = 8443;
   if ((c->port != 0 && (c->port == c->client_port || (certificates && c->port == c->https_port))) ||
-      (certificates && c->client_port != 0 && c->client_port == c->https_port)) {
-    snprintf(l->error, l->error_size, "port, client-port and https-port must differ");
-    return false;
-  }
-  if (c->proxy_protocol && c->trusted_count == 0) {
-    snprintf(l->error, l->error_size, "proxy-protocol needs trusted-proxy: the header is taken only from addresses named there");
-    return false;
-  }
-  if (c->plaintext && !server_config_loopback_only(c)) {
-    snprintf(l->error, l->error_size, "plaintext is for loopback only: take bind away, or plaintext");
-    return false;
-  }
-  if (c->auth_config != NULL && c->auth_plugin == NULL) {
-    snprintf(l->error, l->error_size, "auth-config is the configuration of auth-plugin, which is not given");
-    return false;
-  }
+      (certificates && c->client_port != 0 && c->client_port == c->https_port))
+    return rule_broken(l, "port", "port, client-port and https-port must differ");
+  if (c->proxy_protocol && c->trusted_count == 0)
+    return rule_broken(l, "proxy-protocol", "proxy-protocol needs trusted-proxy: the header is taken only from addresses named there");
+  if (c->plaintext && !server_config_loopback_only(c))
+    return rule_broken(l, "plaintext", "plaintext is for loopback only: take bind away, or plaintext");
+  if (c->auth_config != NULL && c->auth_plugin == NULL)
+    return rule_broken(l, "auth-config", "auth-config is the configuration of auth-plugin, which is not given");
   if (c->timeouts.silence_ms <= c->timeouts.heartbeat_ms) {
     snprintf(l->error, l->error_size, "timeouts: silence must be longer than heartbeat");
     return false;
   }
+  return true;
+}
+
+/* What must be there at the start is looked for here, where its place in the file is known. */
+static bool check_files(struct loader *l) {
+  const struct server_config *c = l->config;
+  const struct {
+    const char *name, *path;
+  } files[] = {
+      {"tls-cert", c->tls_cert},   {"tls-key", c->tls_key},   {"tls-dir", c->tls_dir},
+      {"link-cert", c->link_cert}, {"link-key", c->link_key}, {"auth-config", c->auth_config},
+  };
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    if (files[i].path != NULL && access(files[i].path, R_OK) != 0)
+      return rule_broken(l, files[i].name, "%s: cannot read %.200s: %s", files[i].name, files[i].path, uv_strerror(-errno));
   return true;
 }
 
@@ -345,7 +370,7 @@ int server_config_load(struct server_config **out, const char *json_text, int ar
   server_config_clean(&scratch);
   if (status == CONFIG_OK)
     status = read_arguments(&l, argc, argv);
-  if (status == CONFIG_OK && (!check_rules(&l) || !default_state_dir(&l)))
+  if (status == CONFIG_OK && (!check_rules(&l) || !check_files(&l) || !default_state_dir(&l)))
     status = CONFIG_WRONG;
   if (status == CONFIG_OK)
     *out = l.config;

@@ -251,6 +251,11 @@ static void granted_domains_are_published_and_others_refused(void **state) {
   assert_int_equal(world_find(&s.world, "=bank.example.org"), REGISTRY_UNKNOWN);
   assert_int_equal(world_find(&s.world, "=sue.tunnel.test"), REGISTRY_UNKNOWN);
   assert_true(registry_domain_known(s.world.worker.registry, "app.example.org"));
+  bool told = false;
+  for (size_t i = 0; i < s.a.ready.services.count; i++) {
+    told = told || strstr(s.a.ready.services.list[i].url, "://app.example.org") != NULL;
+  }
+  assert_true(told); /* besides the service's own name */
   struct users_entry *tim = users_find(s.users, "tim");
   free(tim->domains[0]);
   tim->domains_count = 0;
