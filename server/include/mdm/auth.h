@@ -74,7 +74,7 @@ struct mdm_auth_answer {
   const struct mdm_auth_field *answer_fields;
   size_t answer_fields_count;
   struct mdm_text body;
-  /* VISIT, allowed: fields handed on to the origin. Only names listed in the server's `auth.fields` pass; the visitor's own
+  /* VISIT, allowed: fields handed on to the origin. Only names listed in the server's `auth-field` pass; the visitor's own
    * fields of those names are removed from every request, always. */
   const struct mdm_auth_field *origin_fields;
   size_t origin_fields_count;
