@@ -1,4 +1,4 @@
-/* test_access_log.c: lines reach the file in order, also over a reopening; a full disk and a full buffer cost lines, never the loop. */
+/* access_log_test.c: lines reach the file in order, also over a reopening; a full disk and a full buffer cost lines, never the loop. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

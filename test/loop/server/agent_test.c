@@ -1,4 +1,4 @@
-/* test_agent.c: clients log in, publish their services, clash, leave and are lost. */
+/* agent_test.c: clients log in, publish their services, clash, leave and are lost. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_auth_http.c: forward auth against a small server of the test: allows, denies, redirects, hangs, talks garbage, closes kept connections. */
+/* auth_http_test.c: forward auth against a small server of the test: allows, denies, redirects, hangs, talks garbage, closes kept connections. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@
 #define TEXT(literal) {literal, sizeof(literal) - 1}
 
 /* ---- the auth server ---- */
-struct stub {
+struct keeper {
   uv_tcp_t listener;
   uint16_t port;
   const char *answer;  /* NULL: says nothing */
@@ -30,7 +30,7 @@ struct stub {
 struct peer {
   uv_tcp_t tcp;
   uv_write_t write;
-  struct stub *stub;
+  struct keeper *keeper;
   struct peer *next;
   char text[8192];
   size_t size;
@@ -39,12 +39,12 @@ struct peer {
 
 static void peer_gone(uv_handle_t *handle) {
   struct peer *peer = handle->data;
-  struct peer **at = &peer->stub->peers;
+  struct peer **at = &peer->keeper->peers;
   while (*at != peer) {
     at = &(*at)->next;
   }
   *at = peer->next;
-  peer->stub->open--;
+  peer->keeper->open--;
   free(peer);
 }
 
@@ -64,7 +64,7 @@ static void peer_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 static void peer_wrote(uv_write_t *write, int status) {
   struct peer *peer = write->data;
   (void)status;
-  if (peer->stub->close_after) {
+  if (peer->keeper->close_after) {
     peer_close(peer);
   }
 }
@@ -76,7 +76,7 @@ static bool request_whole(const char *text) {
 
 static void peer_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   struct peer *peer = stream->data;
-  struct stub *stub = peer->stub;
+  struct keeper *keeper = peer->keeper;
   (void)buf;
   if (n < 0) {
     peer_close(peer);
@@ -87,25 +87,25 @@ static void peer_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
   if (!request_whole(peer->text)) {
     return;
   }
-  stub->requests++;
-  memcpy(stub->request, peer->text, peer->size + 1);
+  keeper->requests++;
+  memcpy(keeper->request, peer->text, peer->size + 1);
   peer->size = 0;
-  if (stub->answer != NULL) {
-    uv_buf_t out = uv_buf_init((char *)(uintptr_t)stub->answer, (unsigned)strlen(stub->answer));
+  if (keeper->answer != NULL) {
+    uv_buf_t out = uv_buf_init((char *)(uintptr_t)keeper->answer, (unsigned)strlen(keeper->answer));
     peer->write.data = peer;
     uv_write(&peer->write, stream, &out, 1, peer_wrote);
   }
 }
 
-static void stub_accept(uv_stream_t *stream, int status) {
-  struct stub *stub = stream->data;
+static void keeper_accept(uv_stream_t *stream, int status) {
+  struct keeper *keeper = stream->data;
   struct peer *peer = calloc(1, sizeof *peer);
   assert_int_equal(status, 0);
-  peer->stub = stub;
-  peer->next = stub->peers;
-  stub->peers = peer;
-  stub->connections++;
-  stub->open++;
+  peer->keeper = keeper;
+  peer->next = keeper->peers;
+  keeper->peers = peer;
+  keeper->connections++;
+  keeper->open++;
   uv_tcp_init(stream->loop, &peer->tcp);
   peer->tcp.data = peer;
   assert_int_equal(uv_accept(stream, (uv_stream_t *)&peer->tcp), 0);
@@ -115,7 +115,7 @@ static void stub_accept(uv_stream_t *stream, int status) {
 /* ---- the bench ---- */
 struct bench {
   struct net_loop loop;
-  struct stub stub;
+  struct keeper keeper;
   struct auth_chain *chain;
   mdm_mux_budget *budget;
   struct server_config storage, *config;
@@ -135,14 +135,14 @@ static void bench_open(struct bench *bench, const struct mdm_auth_hook *hook, ui
   bench->storage.auth_fields_count = 2;
   bench->budget = mdm_mux_budget_new(1 << 20, NULL);
   assert_int_equal(net_loop_init(&bench->loop, NULL, mdm_mux_pool_new(bench->budget, NULL), NULL), 0);
-  uv_tcp_init(bench->loop.uv, &bench->stub.listener);
-  bench->stub.listener.data = &bench->stub;
+  uv_tcp_init(bench->loop.uv, &bench->keeper.listener);
+  bench->keeper.listener.data = &bench->keeper;
   uv_ip4_addr("127.0.0.1", 0, &address);
-  assert_int_equal(uv_tcp_bind(&bench->stub.listener, (struct sockaddr *)&address, 0), 0);
-  assert_int_equal(uv_listen((uv_stream_t *)&bench->stub.listener, 128, stub_accept), 0);
-  assert_int_equal(uv_tcp_getsockname(&bench->stub.listener, (struct sockaddr *)&bound, &size), 0);
-  bench->stub.port = ntohs(((struct sockaddr_in *)&bound)->sin_port);
-  snprintf(url, sizeof url, "http://127.0.0.1:%u/check?x=1", bench->stub.port);
+  assert_int_equal(uv_tcp_bind(&bench->keeper.listener, (struct sockaddr *)&address, 0), 0);
+  assert_int_equal(uv_listen((uv_stream_t *)&bench->keeper.listener, 128, keeper_accept), 0);
+  assert_int_equal(uv_tcp_getsockname(&bench->keeper.listener, (struct sockaddr *)&bound, &size), 0);
+  bench->keeper.port = ntohs(((struct sockaddr_in *)&bound)->sin_port);
+  snprintf(url, sizeof url, "http://127.0.0.1:%u/check?x=1", bench->keeper.port);
   struct auth_http *http;
   assert_int_equal(auth_http_open(&http, &bench->loop, url, &bench->config, error, sizeof error), 0);
   entry.self = http;
@@ -152,8 +152,8 @@ static void bench_open(struct bench *bench, const struct mdm_auth_hook *hook, ui
 static void bench_close(struct bench *bench) {
   mdm_mux_pool *pool = bench->loop.pool;
   auth_chain_close(bench->chain);
-  uv_close((uv_handle_t *)&bench->stub.listener, NULL);
-  while (bench->stub.open > 0) {
+  uv_close((uv_handle_t *)&bench->keeper.listener, NULL);
+  while (bench->keeper.open > 0) {
     uv_run(bench->loop.uv, UV_RUN_ONCE);
   }
   net_loop_clean(&bench->loop);
@@ -218,7 +218,7 @@ static const struct mdm_auth_question visit_question = {
 static struct result ask(struct bench *bench, const struct mdm_auth_question *question, const char *answer) {
   struct result result = {0};
   struct auth_ask *pending;
-  bench->stub.answer = answer;
+  bench->keeper.answer = answer;
   auth_chain_ask(bench->chain, question, done, &result, &pending);
   while (result.count == 0) {
     uv_run(bench->loop.uv, UV_RUN_ONCE);
@@ -240,7 +240,7 @@ static void two_hundred_allows_and_hands_configured_fields_on(void **state) {
   assert_string_equal(r.fields, "X-Auth-User=tim;x-auth-groups=a, b;");
   r = visit(&bench, "HTTP/1.1 204 No Content\r\n\r\n");
   assert_int_equal(r.verdict, AUTH_ALLOWED);
-  assert_int_equal(bench.stub.connections, 1); /* kept */
+  assert_int_equal(bench.keeper.connections, 1); /* kept */
   bench_close(&bench);
 }
 
@@ -254,13 +254,13 @@ static void the_sub_request_says_what_is_asked(void **state) {
   bench_open(&bench, &auth_http_visit_hook, 2000);
   visit(&bench, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   for (size_t i = 0; i < sizeof there / sizeof there[0]; i++) {
-    if (strstr(bench.stub.request, there[i]) == NULL) {
-      fail_msg("%s is not in %s", there[i], bench.stub.request);
+    if (strstr(bench.keeper.request, there[i]) == NULL) {
+      fail_msg("%s is not in %s", there[i], bench.keeper.request);
     }
   }
   for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++) {
-    if (strstr(bench.stub.request, gone[i]) != NULL) {
-      fail_msg("%s is in %s", gone[i], bench.stub.request);
+    if (strstr(bench.keeper.request, gone[i]) != NULL) {
+      fail_msg("%s is in %s", gone[i], bench.keeper.request);
     }
   }
   bench_close(&bench);
@@ -285,7 +285,7 @@ static void an_answer_that_ends_with_its_connection(void **state) {
   struct bench bench;
   (void)state;
   bench_open(&bench, &auth_http_visit_hook, 2000);
-  bench.stub.close_after = true;
+  bench.keeper.close_after = true;
   struct result r = visit(&bench, "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\n\r\nnot you");
   assert_int_equal(r.status, 403);
   assert_string_equal(r.body, "not you");
@@ -311,7 +311,7 @@ static void anything_else_denies(void **state) {
   for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
     struct bench bench;
     bench_open(&bench, &auth_http_visit_hook, 2000);
-    bench.stub.close_after = true;
+    bench.keeper.close_after = true;
     struct result r = visit(&bench, answers[i]);
     if (r.verdict != AUTH_DENIED || r.status != 502) {
       fail_msg("%.40s: verdict %d status %d", answers[i], r.verdict, r.status);
@@ -326,7 +326,7 @@ static void a_server_that_hangs_is_a_deadline(void **state) {
   bench_open(&bench, &auth_http_visit_hook, 150);
   assert_int_equal(visit(&bench, NULL).verdict, AUTH_TIMED_OUT);
   assert_int_equal(visit(&bench, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").verdict, AUTH_ALLOWED); /* on another connection */
-  assert_int_equal(bench.stub.connections, 2);
+  assert_int_equal(bench.keeper.connections, 2);
   bench_close(&bench);
 }
 
@@ -334,12 +334,12 @@ static void nobody_there_denies(void **state) {
   struct bench bench;
   (void)state;
   bench_open(&bench, &auth_http_visit_hook, 2000);
-  uv_close((uv_handle_t *)&bench.stub.listener, NULL);
+  uv_close((uv_handle_t *)&bench.keeper.listener, NULL);
   uv_run(bench.loop.uv, UV_RUN_NOWAIT);
   struct result r = visit(&bench, NULL);
   assert_int_equal(r.verdict, AUTH_DENIED);
   assert_int_equal(r.status, 502);
-  uv_tcp_init(bench.loop.uv, &bench.stub.listener);
+  uv_tcp_init(bench.loop.uv, &bench.keeper.listener);
   bench_close(&bench);
 }
 
@@ -348,9 +348,9 @@ static void a_kept_connection_that_died_is_replaced(void **state) {
   (void)state;
   bench_open(&bench, &auth_http_visit_hook, 2000);
   assert_int_equal(visit(&bench, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").verdict, AUTH_ALLOWED);
-  peer_close(bench.stub.peers); /* and at once the next question */
+  peer_close(bench.keeper.peers); /* and at once the next question */
   assert_int_equal(visit(&bench, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").verdict, AUTH_ALLOWED);
-  assert_int_equal(bench.stub.connections, 2);
+  assert_int_equal(bench.keeper.connections, 2);
   bench_close(&bench);
 }
 
@@ -360,7 +360,7 @@ static void more_than_was_asked_for_ends_the_connection(void **state) {
   bench_open(&bench, &auth_http_visit_hook, 2000);
   assert_int_equal(visit(&bench, "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").status, 401);
   assert_int_equal(visit(&bench, "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n").status, 401);
-  assert_int_equal(bench.stub.connections, 2);
+  assert_int_equal(bench.keeper.connections, 2);
   bench_close(&bench);
 }
 
@@ -383,7 +383,7 @@ static void many_questions_share_a_bounded_pool(void **state) {
   (void)state;
   memset(results, 0, sizeof results);
   bench_open(&bench, &auth_http_visit_hook, 5000);
-  bench.stub.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+  bench.keeper.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
   for (unsigned i = 0; i < MANY; i++) {
     auth_chain_ask(bench.chain, &visit_question, done, &results[i], &pending);
   }
@@ -397,8 +397,8 @@ static void many_questions_share_a_bounded_pool(void **state) {
   for (unsigned i = 0; i < MANY; i++) {
     assert_int_equal(results[i].verdict, AUTH_ALLOWED);
   }
-  assert_true(bench.stub.connections <= AUTH_POOL_CONNECTIONS);
-  assert_int_equal(bench.stub.requests, MANY);
+  assert_true(bench.keeper.connections <= AUTH_POOL_CONNECTIONS);
+  assert_int_equal(bench.keeper.requests, MANY);
   bench_close(&bench);
 }
 
@@ -411,8 +411,8 @@ static void a_login_is_posted_as_json(void **state) {
   struct result r = ask(&bench, &login, "HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{\"allow\":true,\"user\":\"tim\"}\n");
   assert_int_equal(r.verdict, AUTH_ALLOWED);
   assert_string_equal(r.user, "tim");
-  assert_non_null(strstr(bench.stub.request, "POST /check?x=1 HTTP/1.1\r\n"));
-  assert_non_null(strstr(bench.stub.request, "{\"step\":\"login\",\"user\":\"t\\u0022im\",\"client_name\":\"laptop\",\"address\":\"192.0.2.7\",\"token\":\"secret\""));
+  assert_non_null(strstr(bench.keeper.request, "POST /check?x=1 HTTP/1.1\r\n"));
+  assert_non_null(strstr(bench.keeper.request, "{\"step\":\"login\",\"user\":\"t\\u0022im\",\"client_name\":\"laptop\",\"address\":\"192.0.2.7\",\"token\":\"secret\""));
   r = ask(&bench, &login, "HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n{\"allow\":false,\"reason\":\"expired\"}");
   assert_int_equal(r.verdict, AUTH_DENIED);
   assert_int_equal(ask(&bench, &login, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").verdict, AUTH_DENIED);

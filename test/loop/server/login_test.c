@@ -1,4 +1,4 @@
-/* test_login.c: logins with the user file and with hooks of the test; revocation; custom domains. */
+/* login_test.c: logins with the user file and with hooks of the test; revocation; custom domains. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_passwords.c: passwords checked on a thread: verdicts, what is remembered, a full queue, cancelling, and freeing with checks under way. */
+/* passwords_test.c: passwords checked on a thread: verdicts, what is remembered, a full queue, cancelling, and freeing with checks under way. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

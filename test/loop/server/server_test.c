@@ -1,4 +1,4 @@
-/* test_server.c: the whole server as an embedder has it, on the test's own loop: starting, doors, admin listener, reload, drain, freeing. */
+/* server_test.c: the whole server as an embedder has it, on the test's own loop: starting, doors, admin listener, reload, drain, freeing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_tls_store.c: which certificate a visitor and a client are shown, and what happens to it when the files change. */
+/* tls_store_test.c: which certificate a visitor and a client are shown, and what happens to it when the files change. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_access_format.c: lines of the access log: both forms, byte for byte, and that nothing a visitor sends breaks out of them. */
+/* access_format_test.c: lines of the access log: both forms, byte for byte, and that nothing a visitor sends breaks out of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

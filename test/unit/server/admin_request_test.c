@@ -1,4 +1,4 @@
-/* test_admin_request.c: whom the admin listener answers: its own Host and Origin, two paths, strict heads. */
+/* admin_request_test.c: whom the admin listener answers: its own Host and Origin, two paths, strict heads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_auth.c: the chain of hooks with hooks of the test: now, later, never, twice, too late. */
+/* auth_test.c: the chain of hooks with hooks of the test: now, later, never, twice, too late. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_config.c: the settings: defaults, file, flags, the exact words of every refusal, and what a reload may change. */
+/* config_test.c: the settings: defaults, file, flags, the exact words of every refusal, and what a reload may change. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

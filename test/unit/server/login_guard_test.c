@@ -1,4 +1,4 @@
-/* test_login_guard.c: refusals wait longer and longer; and what service ids mean. */
+/* login_guard_test.c: refusals wait longer and longer; and what service ids mean. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_metrics.c: what is counted of an exchange, and the text of Prometheus. */
+/* metrics_test.c: what is counted of an exchange, and the text of Prometheus. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_names.c: from a Host to a route, as a table; URLs; custom domains. */
+/* names_test.c: from a Host to a route, as a table; URLs; custom domains. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

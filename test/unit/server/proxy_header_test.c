@@ -1,4 +1,4 @@
-/* test_proxy_header.c: the PROXY protocol, both versions: every split of a good header, and headers that are none. */
+/* proxy_header_test.c: the PROXY protocol, both versions: every split of a good header, and headers that are none. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

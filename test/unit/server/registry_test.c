@@ -1,4 +1,4 @@
-/* test_registry.c: names claimed, raced for, released, held; and a random run against a simple model. Agents are the test's own. */
+/* registry_test.c: names claimed, raced for, released, held; and a random run against a simple model. Agents are the test's own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

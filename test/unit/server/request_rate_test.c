@@ -1,4 +1,4 @@
-/* test_request_rate.c: requests a second by address and user: bursts, refill, independence, and a table that stays bounded. */
+/* request_rate_test.c: requests a second by address and user: bursts, refill, independence, and a table that stays bounded. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

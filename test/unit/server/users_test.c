@@ -1,4 +1,4 @@
-/* test_users.c: the user file: round trips, mistakes, verification; its commands as a user runs them; who may have written a plugin. */
+/* users_test.c: the user file: round trips, mistakes, verification; its commands as a user runs them; who may have written a plugin. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
